@@ -1,0 +1,38 @@
+# Everything runs in .venv, which holds exactly what requirements.lock names.
+# `make demo` and `make test` need python3 (3.11 or newer, with venv), git and make: nothing else.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+READY := .venv/.ready
+BIN := .venv/bin
+
+.PHONY: help demo test check lock bench clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 16
+
+$(READY): requirements.lock tools/uv.lock tools/setup pyproject.toml
+	@PYTHON="$(PYTHON)" bash tools/setup
+
+demo: $(READY)  ## set up, then meter simulated calls and print what they cost
+	@$(BIN)/meter demo --once
+
+test: check  ## set up, then lint, type-check and run every test
+	@$(BIN)/pytest -n 2 --dist worksteal
+
+check: $(READY)  ## lint, formatting, types, architecture
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/pytest -q tests/test_architecture.py
+
+lock: $(READY)  ## choose the newest versions that pyproject.toml allows
+	@bash tools/lock
+
+bench: $(READY)  ## measure what a wrapped call costs beside the bare SDK
+	@$(BIN)/python benchmarks/wrapper.py
+
+clean:  ## remove .venv and every cache
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find meter migrations dashboard tests benchmarks tools -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
