@@ -1,0 +1,172 @@
+"""Decide whether a call may go ahead under its budgets. Pure; the store makes it atomic.
+
+A budget limits money, tokens or calls for one scope in one window. `spent + held <= limit` holds
+at every instant, because a call is admitted only with a hold that bounds what it can consume.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from meter.core.call import Attribution, Bound
+from meter.core.money import nanos_to_text
+from meter.core.windows import Span, Window
+
+
+class ScopeKind(StrEnum):
+    """What a budget applies to."""
+
+    SUBJECT = "subject"
+    KEY = "key"
+    TAG = "tag"
+    MODEL = "model"
+    EVERYTHING = "everything"
+
+
+class Measure(StrEnum):
+    """What a budget counts."""
+
+    MONEY = "money"
+    TOKENS = "tokens"
+    CALLS = "calls"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Scope:
+    """One scope: a kind and its value ("alice"; "team=search" for a tag; "" for everything)."""
+
+    kind: ScopeKind
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A limit for a scope in a window.
+
+    `limit` is in nanos of `currency` for money, else a number of tokens or calls.
+    """
+
+    id: str
+    scope: Scope
+    measure: Measure
+    limit: int
+    currency: str | None = None
+    window: Window = field(default_factory=lambda: Window(Span.MONTH))
+
+    def amount_of(self, bound: Bound) -> int | None:
+        """Return what a call with this bound could take from the budget, None if unbounded.
+
+        Money in another currency than the budget's is unbounded: it cannot be compared.
+        """
+        if self.measure is Measure.CALLS:
+            return 1
+        if self.measure is Measure.TOKENS:
+            if bound.input_tokens is None or bound.output_tokens is None:
+                return None
+            return bound.input_tokens + bound.output_tokens
+        return bound.cost_nanos if bound.currency == self.currency else None
+
+    def show(self, amount: int) -> str:
+        """Return an amount of this budget's measure as text with its unit."""
+        if self.measure is Measure.MONEY:
+            return f"{nanos_to_text(amount)} {self.currency}"
+        return f"{amount} {self.measure}"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a budget stands in its present window: what is spent and what is held."""
+
+    spent: int = 0
+    held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """An amount set aside in one window of one budget for a call in flight."""
+
+    budget_id: str
+    window_start_us: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a call was refused: the budget, and one sentence for a person.
+
+    `may_fit_later`: the call does not fit only because of holds in flight.
+    """
+
+    budget_id: str
+    message: str
+    may_fit_later: bool = False
+
+
+def scopes_of(attribution: Attribution, model: str | None) -> tuple[Scope, ...]:
+    """Return every scope that a budget for this call could have."""
+    scopes = [Scope(ScopeKind.EVERYTHING)]
+    if attribution.subject is not None:
+        scopes.append(Scope(ScopeKind.SUBJECT, attribution.subject))
+    if attribution.key_id is not None:
+        scopes.append(Scope(ScopeKind.KEY, attribution.key_id))
+    if model is not None:
+        scopes.append(Scope(ScopeKind.MODEL, model))
+    scopes.extend(Scope(ScopeKind.TAG, f"{name}={value}") for name, value in attribution.tags)
+    return tuple(scopes)
+
+
+def admit(
+    budgets: Iterable[Budget], bound: Bound, standings: Mapping[str, Standing], at_us: int
+) -> tuple[Hold, ...] | Refusal:
+    """Return the holds of an admitted call (all budgets), or the first refusal (none).
+
+    `standings` maps a budget's id to where it stands in the window that holds `at_us`.
+    """
+    holds = []
+    waiting: Refusal | None = None
+    for budget in budgets:
+        verdict = _one(budget, bound, standings.get(budget.id, Standing()), at_us)
+        if isinstance(verdict, Hold):
+            holds.append(verdict)
+        elif verdict.may_fit_later:
+            waiting = waiting or verdict
+        else:
+            return verdict
+    return waiting or tuple(holds)
+
+
+def _one(budget: Budget, bound: Bound, standing: Standing, at_us: int) -> Hold | Refusal:
+    amount = budget.amount_of(bound)
+    if amount is None:
+        return Refusal(
+            budget.id,
+            f"budget {budget.id} cannot cover this call because nothing bounds what it can "
+            f"consume in {budget.currency or budget.measure}",
+        )
+    left = budget.limit - standing.spent
+    if standing.held + amount <= left:
+        return Hold(budget.id, budget.window.bounds(at_us)[0], amount)
+    return Refusal(
+        budget.id,
+        f"budget {budget.id} has {budget.show(max(left - standing.held, 0))} left of "
+        f"{budget.show(budget.limit)} and this call may need {budget.show(amount)}",
+        may_fit_later=amount <= left,
+    )
+
+
+def measured(budgets: Sequence[Budget], tokens: int, cost_nanos: int | None, currency: str | None
+             ) -> dict[str, int]:  # fmt: skip
+    """Return what a settled call takes from each budget, by budget id.
+
+    `tokens` is input plus output. A fact is never refused: it counts in full, above a hold or
+    after it expired. An unpriced call takes nothing from a money budget.
+    """
+    taken = {}
+    for budget in budgets:
+        if budget.measure is Measure.CALLS:
+            taken[budget.id] = 1
+        elif budget.measure is Measure.TOKENS:
+            taken[budget.id] = tokens
+        elif cost_nanos is not None and currency == budget.currency:
+            taken[budget.id] = cost_nanos
+    return taken

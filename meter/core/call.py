@@ -1,0 +1,120 @@
+"""Name what one call is: its attribution, its outcome, and how sure its usage is.
+
+A call is one HTTP exchange with a model API. An SDK's retry is another call with the same
+operation id. Nothing here knows HTTP, a provider or the store.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from uuid import UUID
+
+from meter.core.usage import Usage
+
+
+class Outcome(StrEnum):
+    """How a call ended."""
+
+    COMPLETED = "completed"
+    CLIENT_CLOSED = "client_closed"
+    UPSTREAM_FAILED = "upstream_failed"
+    TIMED_OUT = "timed_out"
+    REFUSED = "refused"
+
+
+class Basis(StrEnum):
+    """How the usage of a record is known."""
+
+    REPORTED = "reported"
+    ESTIMATED = "estimated"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Who pays for a call, and its cost dimensions.
+
+    `subject` is the user (None: nobody was named). `tags` are sorted (name, value) pairs.
+    `key_id` is the gateway key that authenticated the call, None in the library.
+    """
+
+    subject: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    key_id: str | None = None
+
+    def over(self, hint: "Attribution") -> "Attribution":
+        """Return this attribution, with what it leaves open filled in from `hint`."""
+        tags = {**dict(hint.tags), **dict(self.tags)}
+        return Attribution(
+            subject=self.subject if self.subject is not None else hint.subject,
+            tags=tuple(sorted(tags.items())),
+            key_id=self.key_id if self.key_id is not None else hint.key_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a call may consume at most, as its request says; the basis of a hold.
+
+    `input_tokens` and `output_tokens` are upper bounds in tokens; None means that nothing in the
+    request or in the model's limits bounds it. `cost_nanos` is the bound in money, None when no
+    rate card covers it. `searches` bounds hosted searches, None when it cannot be bounded.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_nanos: int | None = None
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as it is known when it leaves; written durably before it is sent.
+
+    `id` is a UUIDv7 chosen where the call was intercepted, and the idempotency key of every
+    later write. `started_us` is microseconds since 1970-01-01 UTC. `endpoint` is the API surface
+    ("chat", "completions", "responses", "embeddings", "messages", "generateContent") or
+    "unmetered". `path` is the URL path, kept for unmetered calls so that they can be seen.
+    `estimated_input_tokens` is the estimate from the request alone, None when not made.
+    """
+
+    id: UUID
+    operation_id: UUID
+    started_us: int
+    provider: str
+    endpoint: str
+    model_requested: str | None
+    attribution: Attribution = field(default_factory=Attribution)
+    streaming: bool = False
+    estimated_input_tokens: int | None = None
+    bound: Bound = field(default_factory=Bound)
+    path: str | None = None
+    upstream: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen of an answer when it ended; what `settlement.owed` decides from.
+
+    `usage` is what the provider reported in the end, None when it reported nothing usable.
+    `running` is a report that a broken stream left unfinished (Anthropic's `message_start`). `counted` is our
+    own count of the prompt and of the output seen, None when nothing could be counted.
+    `status` is the HTTP status, None when no answer began. `received_bytes` counts body bytes.
+    `error_in_body` marks an error that came with a status below 400. `defects` are sentences on
+    what was malformed in the answer.
+    """
+
+    status: int | None = None
+    usage: Usage | None = None
+    running: Usage | None = None
+    counted: Usage | None = None
+    model_served: str | None = None
+    service_tier: str | None = None
+    traits: tuple[tuple[str, str], ...] = ()
+    received_bytes: int = 0
+    finished: bool = False
+    error_in_body: bool = False
+    counted_output_tokens: int | None = None
+    provider_cost_nanos: int | None = None
+    response_id: str | None = None
+    defects: tuple[str, ...] = ()
+

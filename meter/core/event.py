@@ -1,0 +1,74 @@
+"""Hold the immutable record of one call's consumption, and the corrections that may follow it."""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from meter.core.call import Basis, Call, Outcome
+from meter.core.rating import Charge
+from meter.core.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class UsageEvent:
+    """One call, ended. Written once; its id is the call's id.
+
+    `ended_us` is microseconds UTC; `first_byte_us` when the first byte of the answer's body came
+    (None: none came). `usage` is None when nobody knows it (*unsettled*). `charge.amount_nanos`
+    is None when the call is unpriced. `issuer` is who bills us. `counted_output_tokens` is our own
+    count of the delivered output, None when it was not counted. `provider_cost_nanos` is the cost
+    that the provider itself reported, kept beside ours. `defects` are sentences on what was
+    malformed in the answer.
+    """
+
+    call: Call
+    ended_us: int
+    outcome: Outcome
+    basis: Basis
+    usage: Usage | None
+    charge: Charge
+    issuer: str
+    status: int | None = None
+    first_byte_us: int | None = None
+    model_served: str | None = None
+    service_tier: str | None = None
+    traits: tuple[tuple[str, str], ...] = ()
+    counted_output_tokens: int | None = None
+    provider_cost_nanos: int | None = None
+    response_id: str | None = None
+    defects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A further statement on a call that already has its record: the whole truth as now known.
+
+    `number` counts a call's corrections from 1. Nothing is edited: reports take the latest.
+    `reason` is one sentence, `author` who or what made it ("late settle", "alice").
+    """
+
+    id: UUID
+    call_id: UUID
+    number: int
+    at_us: int
+    usage: Usage | None
+    basis: Basis
+    charge: Charge
+    reason: str
+    author: str
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """A call that left and has not ended yet, as the store remembers it.
+
+    `owner` names the process that sent it; `expires_us` is when its holds expire and it becomes
+    unsettled, whatever became of that process.
+    """
+
+    call: Call
+    issuer: str
+    owner: str
+    expires_us: int
+    rate_card_id: str | None = None
+    holds: tuple[tuple[str, int, int], ...] = field(default=())

@@ -1,0 +1,109 @@
+"""Name what the pipeline needs from the floors around it: the protocols, with their errors."""
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from meter.core.budgets import Hold, Refusal
+from meter.core.call import Call, Observation
+from meter.core.event import UsageEvent
+from meter.core.rates import RateCard
+from meter.core.reading import Reading
+
+
+class OutputSink(Protocol):
+    """Takes delivered output piece by piece, to count it where no usage is reported."""
+
+    def text(self, choice: int, kind: str, piece: str) -> None:
+        """Take a piece of text of one choice.
+
+        `kind` is "content", "refusal", "reasoning", "tool_name" or "tool_arguments".
+        """
+
+    def tool_call(self, choice: int) -> None:
+        """Note that one more tool call begins in this choice."""
+
+
+class AnswerObserver(Protocol):
+    """Watches one answer go by. Never raises on foreign bytes, never keeps unbounded memory.
+
+    `ended` turns true when the answer's own end marker (`[DONE]`, `message_stop`, the last byte
+    of a body of known length) is among the bytes fed so far: nothing of weight can follow.
+    `hands_out_identity`: the bytes handed out are no longer content-encoded as the headers say.
+    """
+
+    ended: bool
+    hands_out_identity: bool
+
+    def start(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take the status and the headers (lower-case names) of the answer."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take body bytes as they came over the wire; return those to hand to the client."""
+
+    def finish(self) -> bytes:
+        """End the body; return bytes that were still held back for the client."""
+
+    def result(self) -> Observation:
+        """Return what was seen, once the body ended or was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole HTTP answer that the meter gives itself: a refusal."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Dialect(Protocol):
+    """How one provider's API is read. One object for a provider."""
+
+    name: str
+    issuer: str
+
+    def read(self, method: str, path: str, content_type: str | None, body: bytes) -> Reading:
+        """Read a request. Never raises: what cannot be read is unmetered and says why."""
+
+    def observe(
+        self, reading: Reading, sink: OutputSink | None = None, *, count_always: bool = False
+    ) -> AnswerObserver:
+        """Return an observer for the answer to that request.
+
+        Delivered output goes to `sink` where no usage is reported, or always if `count_always`.
+        """
+
+    def refuse(self, reading: Reading, status: int, message: str, budget_id: str | None) -> Answer:
+        """Return a refusal in this API's own error shape, which its SDKs do not retry."""
+
+
+class PriceSource(Protocol):
+    """Where rate cards come from."""
+
+    def card_for(self, provider: str, model: str, at_us: int) -> RateCard | None:
+        """Return the card in force at the moment, None when no price is known."""
+
+
+class Store(Protocol):
+    """Where records go. Every write has an id chosen by the caller; repeating one is a no-op.
+
+    The futures raise StoreUnavailable when the ledger cannot be reached, is locked or full, and
+    ConflictingWrite when the same id came with other content.
+    """
+
+    def reserve(
+        self, call: Call, issuer: str, card: RateCard | None
+    ) -> Future[tuple[Hold, ...] | Refusal]:
+        """Durably note that the call is about to leave, with its holds: all budgets or none."""
+
+    def settle(self, event: UsageEvent) -> Future[None]:
+        """Durably record how the call ended; its holds end in the same transaction."""
+
+    def release(self, call: Call) -> Future[None]:
+        """Undo `reserve` for a call that was never sent: nothing is owed."""
+
+
+JSON = Mapping[str, Any]
+"""A parsed JSON object."""

@@ -1,0 +1,124 @@
+"""Turn usage into money: usage × rate card → charge lines. Pure.
+
+Each unit is billed for the part of it that no priced unit inside it already covers, so no token
+is billed twice. A call whose usage is not wholly covered has no amount (`None`), never a guess.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from meter.core.money import Quantity, multiply
+from meter.core.rates import STANDARD, Rate, RateCard
+from meter.core.units import CONTAINERS, CONTENTS, ROOTS, UNITS
+from meter.core.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeLine:
+    """unit × quantity × rate = amount; `nanos` is the price of `per` units.
+
+    `quantity` is what is billed on this line: the unit's own quantity less what other lines bill.
+    """
+
+    unit: str
+    quantity: Quantity
+    nanos: int
+    per: int
+    amount_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """The money of one call.
+
+    `amount_nanos` is the sum of the lines, or None when the call is unpriced; `unpriced` then
+    says why, in one sentence. An unpriced charge has no lines.
+    """
+
+    lines: tuple[ChargeLine, ...]
+    amount_nanos: int | None
+    currency: str | None
+    card_id: str | None
+    unpriced: str | None = None
+
+
+def rate(
+    usage: Usage,
+    card: RateCard | None,
+    *,
+    at_us: int,
+    tier: str | None = None,
+    traits: Mapping[str, str] | None = None,
+) -> Charge:
+    """Rate one call's usage with the card that was in force when it started.
+
+    `tier` is the service tier the provider says it used (None: standard). `at_us` picks the
+    time-of-day window. A rate for `requests` bills the call itself once.
+    """
+    if card is None:
+        return _unpriced("no rate card covers this model at this time")
+    wanted = tier or STANDARD
+    rates = card.rates_for(wanted, at_us, int(usage.get("input_tokens", 0)), traits or {})
+    if rates is None:
+        return _unpriced(f"rate card {card.id} has no rates for service tier {wanted!r}", card)
+    if "requests" in rates and "requests" not in usage:
+        usage = Usage(usage, requests=1)
+    missing = _uncovered(usage, rates)
+    if missing:
+        return _unpriced(f"rate card {card.id} has no rate for {', '.join(missing)}", card)
+    lines = tuple(_lines(usage, rates))
+    return Charge(lines, sum(line.amount_nanos for line in lines), card.currency, card.id)
+
+
+def exclusive_quantities(usage: Usage, priced: Mapping[str, Rate]) -> dict[str, Quantity]:
+    """Return, for each priced unit, the quantity that no priced unit inside it covers.
+
+    Parts are taken from the smallest bucket up. Where two buckets overlap without saying by how
+    much (cached tokens that are also audio), they are taken as disjoint and nothing goes below
+    zero.
+    """
+    parts: dict[str, Quantity] = {}
+    for name in reversed(UNITS):
+        if name in priced and name in usage:
+            inner = sum((parts.get(inside, 0) for inside in CONTENTS[name]), start=0)
+            parts[name] = max(usage[name] - inner, 0)
+    return parts
+
+
+def _lines(usage: Usage, rates: Mapping[str, Rate]) -> list[ChargeLine]:
+    parts = exclusive_quantities(usage, rates)
+    lines = []
+    for name in UNITS:
+        quantity = parts.get(name)
+        if quantity:
+            chosen = rates[name]
+            amount_nanos = multiply(quantity, chosen.nanos, chosen.per)
+            lines.append(ChargeLine(name, quantity, chosen.nanos, chosen.per, amount_nanos))
+    return lines
+
+
+def _uncovered(usage: Usage, rates: Mapping[str, Rate]) -> list[str]:
+    """Return the units with a quantity that no rate covers, themselves or through a container."""
+    covered = {
+        name
+        for name in usage
+        if name in rates or any(container in rates for container in CONTAINERS[name])
+    }
+    missing = [
+        name
+        for name in ROOTS
+        if usage.get(name) and name not in covered and not UNITS[name].incidental
+        and not _inside_is_complete(name, usage, rates)
+    ]  # fmt: skip
+    nothing_rated = not covered and any(usage.values())
+    return missing or ([name for name in usage if usage[name]] if nothing_rated else [])
+
+
+def _inside_is_complete(name: str, usage: Usage, rates: Mapping[str, Rate]) -> bool:
+    """Whether priced units inside an unpriced root cover all of it (an audio-only answer)."""
+    parts = exclusive_quantities(usage, {u: rates[u] for u in CONTENTS[name] if u in rates})
+    return sum(parts.values(), start=0) >= usage[name]
+
+
+def _unpriced(reason: str, card: RateCard | None = None) -> Charge:
+    return Charge((), None, None, card.id if card else None, reason)
