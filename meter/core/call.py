@@ -96,9 +96,10 @@ class Observation:
     """What was seen of an answer when it ended; what `settlement.owed` decides from.
 
     `usage` is what the provider reported in the end, None when it reported nothing usable.
-    `running` is a report that a broken stream left unfinished (Anthropic's `message_start`). `counted` is our
-    own count of the prompt and of the output seen, None when nothing could be counted.
-    `status` is the HTTP status, None when no answer began. `received_bytes` counts body bytes.
+    `running` is a report that a broken stream left unfinished (Anthropic's `message_start`).
+    `counted` is our own count of the prompt and of the output seen, None when nothing could be
+    counted. `status` is the HTTP status, None when no answer began. `received_bytes` counts body
+    bytes.
     `error_in_body` marks an error that came with a status below 400. `defects` are sentences on
     what was malformed in the answer.
     """

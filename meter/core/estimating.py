@@ -1,9 +1,13 @@
 """Bound what a call can cost before it is sent. Pure; an upper bound, never a record."""
 
+from collections.abc import Mapping
+
 from meter.core.call import Bound
 from meter.core.money import multiply
 from meter.core.rates import STANDARD, Rate, RateCard
 from meter.core.units import CONTENTS
+
+_NOT_TOKENS = frozenset({"images", "characters", "audio_seconds", "video_seconds", "pages"})
 
 
 def bound(
@@ -12,29 +16,30 @@ def bound(
     input_tokens: int | None,
     output_tokens: int | None,
     at_us: int,
+    choices: int = 1,
     tier: str | None = None,
 ) -> Bound:
     """Return the most that a call can consume and cost.
 
     `input_tokens` and `output_tokens` are upper bounds (None: not bounded by the request; the
-    card's model limit is then taken where it has one). The money bound takes every token at the
-    dearest rate of its family (a cache write costs more than plain input), at the dearest
-    context threshold that the input bound can reach. Hosted tools are not bounded by anything.
+    card's model limit is then taken where it has one, the output's for each of `choices`). The
+    money bound takes every token at the dearest rate of its family (a cache write costs more than
+    plain input), at the dearest context threshold that the input bound can reach. Hosted tools are not bounded by anything;
+    a card that bills what is not tokens (images, seconds, characters, pages) bounds no money.
     """
     if card is None:
         return Bound(input_tokens, output_tokens)
     if output_tokens is None:
-        output_tokens = card.max_output_tokens
+        limit = card.max_output_tokens
+        output_tokens = None if limit is None else limit * choices
     if input_tokens is None:
         input_tokens = card.context_tokens
     if input_tokens is None or output_tokens is None:
         return Bound(input_tokens, output_tokens)
     rates = _reachable(card, tier or STANDARD, at_us, input_tokens)
-    if not rates:
+    cost_nanos = _most(rates, {"input_tokens": input_tokens, "output_tokens": output_tokens})
+    if cost_nanos is None:
         return Bound(input_tokens, output_tokens)
-    cost_nanos = _dearest(rates, "input_tokens", input_tokens)
-    cost_nanos += _dearest(rates, "output_tokens", output_tokens)
-    cost_nanos += _dearest(rates, "requests", 1)
     return Bound(input_tokens, output_tokens, cost_nanos, card.currency)
 
 
@@ -43,9 +48,24 @@ def _reachable(card: RateCard, tier: str, at_us: int, input_tokens: int) -> list
     return [r for r in by_tier.get(tier, ()) if r.above_input_tokens < max(input_tokens, 1)]
 
 
-def _dearest(rates: list[Rate], root: str, quantity: int) -> int:
-    family = {root, *CONTENTS[root]}
-    # Half-even rounding once a line can add half a nano for each of a few lines; +1 covers one.
-    return max(
-        (multiply(quantity, r.nanos, r.per) + 1 for r in rates if r.unit in family), default=0
-    )
+def _most(rates: list[Rate], quantities: Mapping[str, int]) -> int | None:
+    """Return the most that these quantities can cost, None when the rates do not bound it."""
+    if not rates or any(rate.unit in _NOT_TOKENS for rate in rates):
+        return None
+    total_nanos = _dearest(rates, "requests", 1) or 0
+    for root, quantity in quantities.items():
+        nanos = _dearest(rates, root, quantity)
+        if nanos is None and quantity:
+            return None
+        total_nanos += nanos or 0
+    return total_nanos
+
+
+def _dearest(rates: list[Rate], root: str, quantity: int) -> int | None:
+    """Return the most that a quantity of a root and of what is inside it can cost."""
+    family = [rate for rate in rates if rate.unit == root or rate.unit in CONTENTS[root]]
+    if not family:
+        return None
+    # Each line of the charge is rounded on its own and can gain half a nano.
+    lines = len({rate.unit for rate in family})
+    return lines + max(multiply(max(quantity, r.minimum), r.nanos, r.per) for r in family)

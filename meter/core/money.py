@@ -5,12 +5,16 @@ product (half-even, once a charge line) is `multiply`.
 """
 
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation
 
 from meter.errors import MoneyError
 
 NANOS = 1_000_000_000
 """Nanos in one unit of any currency (1 USD = 10⁹ nanos)."""
+
+_ONE_NANO = Decimal("1e-9")
+# Python's own context rounds at 28 digits without a word; this one refuses to round at all.
+_EXACT = Context(prec=100, traps=[Inexact, InvalidOperation])
 
 Quantity = int | Decimal
 """How much of a unit: a non-negative integer, or an exact decimal for seconds."""
@@ -41,20 +45,19 @@ def nanos_from_text(text: str) -> int:
     """
     try:
         amount = Decimal(text)
-        scaled = amount.scaleb(9)
-        whole = scaled.to_integral_value()
     except InvalidOperation:
         raise MoneyError(f"found amount {text!r}, expected a decimal such as 12.50") from None
-    if not amount.is_finite() or amount.adjusted() > 18:
+    if not amount.is_finite() or (amount and amount.adjusted() >= 18):
         raise MoneyError(f"found amount {text!r}, expected a finite decimal below 10^18")
-    if whole != scaled:
-        raise MoneyError(f"found amount {text!r}, expected at most 9 decimal places")
-    return int(whole)
+    try:
+        return int(amount.quantize(_ONE_NANO, context=_EXACT).scaleb(9, _EXACT))
+    except Inexact:
+        raise MoneyError(f"found amount {text!r}, expected at most 9 decimal places") from None
 
 
 def nanos_to_decimal(nanos: int) -> Decimal:
     """Return nanos as an exact Decimal in currency units (1_500_000_000 -> Decimal("1.5"))."""
-    return Decimal(nanos).scaleb(-9)
+    return Decimal(nanos).scaleb(-9, _EXACT)
 
 
 def nanos_to_text(nanos: int) -> str:

@@ -28,6 +28,7 @@ class OutputSink(Protocol):
 class AnswerObserver(Protocol):
     """Watches one answer go by. Never raises on foreign bytes, never keeps unbounded memory.
 
+    `finished` turns true when the answer is known to be whole, though its end marker may follow.
     `ended` turns true when the answer's own end marker (`[DONE]`, `message_stop`, the last byte
     of a body of known length) is among the bytes fed so far: nothing of weight can follow.
     `hands_out_identity`: the bytes handed out are no longer content-encoded as the headers say.
@@ -35,6 +36,10 @@ class AnswerObserver(Protocol):
 
     ended: bool
     hands_out_identity: bool
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is known to be whole."""
 
     def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the status and the headers (lower-case names) of the answer."""
@@ -98,8 +103,11 @@ class Store(Protocol):
     ) -> Future[tuple[Hold, ...] | Refusal]:
         """Durably note that the call is about to leave, with its holds: all budgets or none."""
 
-    def settle(self, event: UsageEvent) -> Future[None]:
-        """Durably record how the call ended; its holds end in the same transaction."""
+    def settle(self, event: UsageEvent, card: RateCard | None = None) -> Future[None]:
+        """Durably record how the call ended; its holds end in the same transaction.
+
+        `card` is the one that rated it.
+        """
 
     def release(self, call: Call) -> Future[None]:
         """Undo `reserve` for a call that was never sent: nothing is owed."""

@@ -25,7 +25,8 @@ class Rate:
     `above_input_tokens`: the rate holds for calls whose whole input is above this many tokens
     (a cliff: the whole call is rated at it, not just the excess); of several, the highest
     exceeded threshold wins. `traits` narrows the rate to calls with these traits, such as
-    ("size", "1024x1024"); the rate that names the most matching traits wins.
+    ("size", "1024x1024"); the rate that names the most matching traits wins. `minimum` is the
+    least quantity that is billed once any of the unit was used (a clip of 3 s billed as 10 s).
     """
 
     unit: str
@@ -33,11 +34,12 @@ class Rate:
     per: int = 1_000_000
     above_input_tokens: int = 0
     traits: tuple[tuple[str, str], ...] = ()
+    minimum: int = 0
 
     def __post_init__(self) -> None:
         """Check the fields. Raises: UnitError, RateCardError."""
         unit(self.unit)
-        if self.nanos < 0 or self.per < 1 or self.above_input_tokens < 0:
+        if self.nanos < 0 or self.per < 1 or self.above_input_tokens < 0 or self.minimum < 0:
             raise RateCardError(
                 f"found {self.nanos} nanos per {self.per} {self.unit} above "
                 f"{self.above_input_tokens} tokens, expected a price >= 0 per at least one unit"
@@ -82,6 +84,8 @@ class RateCard:
     that is missing is not priced by this card, and never silently standard. The card holds from
     `effective_from_us` (inclusive) to `effective_to_us` (exclusive, None: until further notice),
     microseconds UTC. `source` says where the prices came from, `checked` when (ISO date).
+    `unpriced_units` are units whose price is known to differ from that of the bucket around them
+    but is not known itself: a call that used one is unpriced where its tier has no rate for it.
     """
 
     provider: str
@@ -97,11 +101,16 @@ class RateCard:
     source: str = ""
     checked: str = ""
     id: str = field(default="", compare=False)
+    unpriced_units: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        """Give the card its content hash as id. Raises: RateCardError when it has no rate."""
+        """Give the card its content hash as id. Raises: RateCardError when it has no rate,
+        UnitError for an unpriced unit outside the registry.
+        """
         if not any(self.rates.values()):
             raise RateCardError(f"found no rate for {self.provider}/{self.model}, expected one")
+        for name in self.unpriced_units:
+            unit(name)
         if not self.id:
             object.__setattr__(self, "id", _content_hash(self))
 
@@ -139,7 +148,13 @@ def _precedence(rate: Rate) -> tuple[int, int]:
 def _content_hash(card: RateCard) -> str:
     def lines(rates: Mapping[str, tuple[Rate, ...]]) -> list[object]:
         return [
-            (tier, sorted((r.unit, r.nanos, r.per, r.above_input_tokens, r.traits) for r in listed))
+            (
+                tier,
+                sorted(
+                    (r.unit, r.nanos, r.per, r.above_input_tokens, r.traits, r.minimum)
+                    for r in listed
+                ),
+            )
             for tier, listed in sorted(rates.items())
         ]
 
@@ -150,7 +165,7 @@ def _content_hash(card: RateCard) -> str:
     ]  # fmt: skip
     content = (
         card.book, card.provider, card.model, card.currency, card.effective_from_us,
-        card.effective_to_us, lines(card.rates), windows,
+        card.effective_to_us, lines(card.rates), windows, sorted(card.unpriced_units),
     )  # fmt: skip
     return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 

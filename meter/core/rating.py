@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from meter.core.money import Quantity, multiply
 from meter.core.rates import STANDARD, Rate, RateCard
-from meter.core.units import CONTAINERS, CONTENTS, ROOTS, UNITS
+from meter.core.units import CONTAINERS, CONTENTS, UNITS
 from meter.core.usage import Usage
 
 
@@ -17,7 +17,8 @@ from meter.core.usage import Usage
 class ChargeLine:
     """unit × quantity × rate = amount; `nanos` is the price of `per` units.
 
-    `quantity` is what is billed on this line: the unit's own quantity less what other lines bill.
+    `quantity` is what is billed on this line: the unit's own quantity less what other lines bill,
+    at least the rate's minimum.
     """
 
     unit: str
@@ -61,9 +62,9 @@ def rate(
     rates = card.rates_for(wanted, at_us, int(usage.get("input_tokens", 0)), traits or {})
     if rates is None:
         return _unpriced(f"rate card {card.id} has no rates for service tier {wanted!r}", card)
-    if "requests" in rates and "requests" not in usage:
+    if "requests" in rates.keys() | card.unpriced_units and "requests" not in usage:
         usage = Usage(usage, requests=1)
-    missing = _uncovered(usage, rates)
+    missing = _unknown(usage, card, rates) or _uncovered(usage, rates)
     if missing:
         return _unpriced(f"rate card {card.id} has no rate for {', '.join(missing)}", card)
     lines = tuple(_lines(usage, rates))
@@ -74,15 +75,21 @@ def exclusive_quantities(usage: Usage, priced: Mapping[str, Rate]) -> dict[str, 
     """Return, for each priced unit, the quantity that no priced unit inside it covers.
 
     Parts are taken from the smallest bucket up. Where two buckets overlap without saying by how
-    much (cached tokens that are also audio), they are taken as disjoint and nothing goes below
-    zero.
+    much (cached tokens that are also audio), they are taken as disjoint as far as the bucket
+    around them has room, the modality before the cache. Nothing goes below zero, and the parts
+    of a bucket never sum to more than it holds.
     """
     parts: dict[str, Quantity] = {}
     for name in reversed(UNITS):
         if name in priced and name in usage:
-            inner = sum((parts.get(inside, 0) for inside in CONTENTS[name]), start=0)
-            parts[name] = max(usage[name] - inner, 0)
+            holders = (name, *(holder for holder in CONTAINERS[name] if holder in usage))
+            room = min(usage[holder] - _billed_inside(holder, parts) for holder in holders)
+            parts[name] = max(room, 0)
     return parts
+
+
+def _billed_inside(name: str, parts: Mapping[str, Quantity]) -> Quantity:
+    return sum((parts.get(inside, 0) for inside in CONTENTS[name]), start=0)
 
 
 def _lines(usage: Usage, rates: Mapping[str, Rate]) -> list[ChargeLine]:
@@ -92,26 +99,38 @@ def _lines(usage: Usage, rates: Mapping[str, Rate]) -> list[ChargeLine]:
         quantity = parts.get(name)
         if quantity:
             chosen = rates[name]
+            quantity = max(quantity, chosen.minimum)
             amount_nanos = multiply(quantity, chosen.nanos, chosen.per)
             lines.append(ChargeLine(name, quantity, chosen.nanos, chosen.per, amount_nanos))
     return lines
 
 
+def _unknown(usage: Usage, card: RateCard, rates: Mapping[str, Rate]) -> list[str]:
+    """Return the units whose own price matters, is not known, and of which some was used."""
+    return [name for name in usage if name in card.unpriced_units - rates.keys() and usage[name]]
+
+
 def _uncovered(usage: Usage, rates: Mapping[str, Rate]) -> list[str]:
-    """Return the units with a quantity that no rate covers, themselves or through a container."""
-    covered = {
+    """Return the units with a quantity that no rate bills, itself or through a reported container.
+
+    A contained unit is left to its container where that was reported. Incidental units need no
+    rate, but a usage of which nothing at all is billed is not free.
+    """
+    used = [name for name in usage if usage[name]]
+    billed = {
         name
-        for name in usage
-        if name in rates or any(container in rates for container in CONTAINERS[name])
+        for name in used
+        if name in rates or any(c in rates and c in usage for c in CONTAINERS[name])
     }
     missing = [
         name
-        for name in ROOTS
-        if usage.get(name) and name not in covered and not UNITS[name].incidental
+        for name in used
+        if name not in billed and not UNITS[name].incidental
+        and not any(container in usage for container in CONTAINERS[name])
         and not _inside_is_complete(name, usage, rates)
     ]  # fmt: skip
-    nothing_rated = not covered and any(usage.values())
-    return missing or ([name for name in usage if usage[name]] if nothing_rated else [])
+    consumed = [name for name in used if name != "requests"] or used
+    return missing or ([] if billed.intersection(consumed) else consumed)
 
 
 def _inside_is_complete(name: str, usage: Usage, rates: Mapping[str, Rate]) -> bool:

@@ -15,7 +15,8 @@ class Reading:
     """What a request says of itself.
 
     `request` is the parsed body (empty when it is not a JSON object). `max_output_tokens` bounds
-    the output of all choices and prompts together, None when the request gives no bound.
+    the output of all choices and prompts together, None when the request gives no bound;
+    `choices` is how many answers were asked for, each bounded by the model's own limit then.
     `service_tier` is the tier asked for, in the core's names, None when none was.
     `hint` is the attribution that the request itself carries (`user`, `safety_identifier`).
     `free` calls are known to cost nothing (listing models, counting tokens).
@@ -29,6 +30,7 @@ class Reading:
     model: str | None = None
     streaming: bool = False
     max_output_tokens: int | None = None
+    choices: int = 1
     service_tier: str | None = None
     traits: Mapping[str, str] = field(default_factory=dict)
     hint: Attribution = field(default_factory=Attribution)
