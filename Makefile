@@ -6,7 +6,7 @@ PYTHON ?= python3
 READY := .venv/.ready
 BIN := .venv/bin
 
-.PHONY: help demo test check lock bench clean
+.PHONY: help demo test check lock docs bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -29,6 +29,9 @@ check: $(READY)  ## lint, formatting, types, architecture
 
 lock: $(READY)  ## choose the newest versions that pyproject.toml allows
 	@bash tools/lock
+
+docs: $(READY)  ## write docs/cli.md anew from --help
+	@$(BIN)/python -m meter.cli.documenting docs/cli.md
 
 bench: $(READY)  ## measure what a wrapped call costs beside the bare SDK
 	@$(BIN)/python benchmarks/wrapper.py

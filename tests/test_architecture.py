@@ -47,6 +47,8 @@ SIBLINGS = {
     ("meter.__main__", "meter.cli"): "`python -m meter` is the command line",
     ("meter.providers", "meter.wire"): "an endpoint reads its answer with the wire's observers",
     ("meter.providers", "meter.tokens"): "what a provider delivers is counted as its model counts",
+    ("meter.store", "meter.clock"): "an opened ledger sweeps by the time of day",
+    ("meter.store", "meter.config"): "the settings say which ledger is opened, and how",
     ("meter.store", "meter.resources"): "the migrations lie where resources says",
 }
 

@@ -1,0 +1,41 @@
+"""The tree of commands. Each command is a thin function in a file of its own subject."""
+
+from importlib.metadata import version
+
+import typer
+
+from meter.cli import asking, budgets, dashboard, demo, ledger, prices, replaying
+
+app = typer.Typer(
+    name="meter",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Measure what language-model calls use, and turn it into exact money.",
+)
+
+app.command("usage")(asking.usage)
+app.command("calls")(asking.calls)
+app.command("estimate")(asking.estimate)
+app.command("replay")(replaying.replay)
+app.command("check")(ledger.check)
+app.command("doctor")(ledger.doctor)
+app.command("demo")(demo.demo)
+app.command("dashboard")(dashboard.dashboard)
+app.add_typer(ledger.db, name="db")
+app.add_typer(budgets.budgets, name="budgets")
+app.add_typer(prices.prices, name="prices")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    show_version: bool = typer.Option(False, "--version", help="Show the version and exit."),
+) -> None:
+    if show_version:
+        typer.echo(f"meter {version('metergate')}")
+        raise typer.Exit
+
+
+__all__ = ["app"]

@@ -1,0 +1,120 @@
+"""Read the settings: defaults, then `meter.toml`, then `METER_*` variables, then arguments.
+
+Every setting is a field of `Settings`; its environment twin is METER_ and the name in capitals.
+"""
+
+import os
+import tomllib
+from collections import abc
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from meter.errors import ConfigError
+
+DEFAULT_FILE = "meter.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What can be set, with its default.
+
+    `database_url`: where the ledger lies. `durability`: "full" survives power loss, "process"
+    only the process. `on_client_close`: read the rest of an abandoned answer for its usage
+    ("drain", at most `drain_seconds` and `drain_bytes`) or stop it and estimate ("cancel").
+    `on_store_failure`: refuse calls while the ledger is away ("refuse"), or append to the file
+    `spool_path` and replay it later ("spool"). `settle_before_last_byte`: hand out the end of
+    an answer only when its record is durable. `hold_seconds`: how long a call may be in flight
+    before its holds expire and it is listed as unsettled. `store_seconds`: how long a call
+    waits for the ledger. `inject_usage`: ask streams for their usage where the provider is known
+    to accept that. `queue_size`: how many writes may wait for the ledger.
+    """
+
+    database_url: str = "sqlite:///meter.db"
+    durability: Literal["full", "process"] = "full"
+    on_client_close: Literal["drain", "cancel"] = "cancel"
+    drain_seconds: int = 30
+    drain_bytes: int = 8_388_608
+    on_store_failure: Literal["refuse", "spool"] = "spool"
+    spool_path: str = "meter.spool"
+    settle_before_last_byte: bool = True
+    hold_seconds: int = 3600
+    store_seconds: int = 30
+    inject_usage: bool = True
+    queue_size: int = 10_000
+    hosts: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_settings(
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Return the settings in force; `arguments` that are None count as not given.
+
+    The file is METER_CONFIG, else `meter.toml` when it is present.
+
+    Raises: ConfigError naming the setting, what was found and what was expected.
+    """
+    environment = os.environ if environment is None else environment
+    given: dict[str, Any] = dict(_from_file(environment))
+    hints = get_type_hints(Settings)
+    names = [setting.name for setting in fields(Settings)]
+    for name in names:
+        text = environment.get(f"METER_{name.upper()}")
+        if text is not None:
+            given[name] = _from_text(name, text, hints[name])
+    given |= {name: value for name, value in (arguments or {}).items() if value is not None}
+    for name, value in given.items():
+        if name not in hints:
+            raise ConfigError(f"found setting {name!r}, expected one of {', '.join(names)}")
+        _check(name, value, hints[name])
+    return Settings(**given)
+
+
+def _from_file(environment: Mapping[str, str]) -> dict[str, Any]:
+    named = environment.get("METER_CONFIG")
+    path = Path(named or DEFAULT_FILE)
+    if not named and not path.exists():
+        return {}
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"cannot read the settings file {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the settings file {path} is not TOML: {error}") from None
+
+
+def _from_text(name: str, text: str, hint: Any) -> Any:
+    if hint is bool:
+        words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+        if text.lower() not in words:
+            raise ConfigError(f"found {text!r} for METER_{name.upper()}, expected true or false")
+        return words[text.lower()]
+    if hint is int:
+        if not text.strip().isdecimal():
+            raise ConfigError(f"found {text!r} for METER_{name.upper()}, expected a whole number")
+        return int(text)
+    if get_origin(hint) is abc.Mapping:
+        pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+        return {left.strip(): right.strip() for left, _, right in pairs}
+    return text
+
+
+def _check(name: str, value: Any, hint: Any) -> None:
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            expected = " or ".join(repr(choice) for choice in get_args(hint))
+            raise ConfigError(f"found {value!r} for {name}, expected {expected}")
+    elif get_origin(hint) is abc.Mapping:
+        if not isinstance(value, Mapping) or not all(
+            isinstance(key, str) and isinstance(text, str) and key and text
+            for key, text in value.items()
+        ):
+            raise ConfigError(f"found {value!r} for {name}, expected names with texts")
+    elif not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ConfigError(f"found {value!r} for {name}, expected {hint.__name__}")
+    elif hint is int and value < 1:
+        raise ConfigError(f"found {value!r} for {name}, expected a whole number above 0")

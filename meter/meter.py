@@ -1,0 +1,285 @@
+"""The façade: one object that meters calls and answers questions about them.
+
+    meter = Meter("sqlite:///meter.db")
+    client = meter.wrap(OpenAI())
+    with attribute("alice", team="search"):
+        client.chat.completions.create(...)
+    for row in meter.usage(by=("subject", "model")): ...
+    meter.close()
+
+Heavy parts (the database, tiktoken, price lists) are imported on first use, so that
+`import meter` stays quick.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from meter.attribution import present
+from meter.config import Settings, load_settings
+from meter.core.budgets import Budget, Measure, Scope, ScopeKind
+from meter.core.money import nanos_from_text
+from meter.core.rates import microseconds_of
+from meter.core.windows import Span, Window
+from meter.errors import InputError
+
+if TYPE_CHECKING:
+    from meter.clients.httpx2_transport import (
+        AsyncMeterTransport as AsyncMeterTransport2,
+    )
+    from meter.clients.httpx2_transport import (
+        MeterTransport as MeterTransport2,
+    )
+    from meter.clients.httpx_transport import AsyncMeterTransport, MeterTransport
+    from meter.manual import ManualCall
+    from meter.reports.estimating import RequestEstimate
+    from meter.store.reads import AccuracyRow, BudgetRow, CallRow, UsageRow
+
+Client = TypeVar("Client")
+
+
+class Meter:
+    """Meters calls into one ledger. Thread-safe; make one for each process and ledger.
+
+    `url` is an SQLAlchemy address of SQLite or PostgreSQL (default: the setting `database_url`).
+    Further keyword arguments are settings by name (`meter.config.Settings`).
+
+    Raises: ConfigError for a setting that is not allowed, StoreUnavailable when the ledger
+    cannot be opened, SchemaMismatch when its schema is not this release's.
+    """
+
+    def __init__(self, url: str | None = None, **settings: Any) -> None:
+        """Open the ledger; a fresh SQLite file is created and migrated."""
+        from meter.pipeline import Pipeline
+        from meter.prices.book import PriceBook
+        from meter.store.ledger import Ledger
+
+        self.settings: Settings = load_settings({"database_url": url, **settings})
+        self._ledger = Ledger(self.settings)
+        self.prices = PriceBook.bundled()
+        self.pipeline: Pipeline = Pipeline(self._ledger.store, self.prices, self.settings)
+
+    def __enter__(self) -> "Meter":
+        """Return this meter; leaving the block closes it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the meter."""
+        self.close()
+
+    def close(self) -> None:
+        """Write what is still waiting, and let go of the ledger. Calling it again does nothing."""
+        self._ledger.close()
+
+    # Wrapping
+
+    def wrap(self, client: Client) -> Client:
+        """Return a metered copy of a client; the given one is left as it is.
+
+        Takes the clients of openai, anthropic, google-genai, mistralai, groq and cohere, sync
+        and async, and plain httpx and httpx2 clients.
+
+        Raises: WrapError when the object is none of these.
+        """
+        from meter.clients.sdk import wrap
+
+        return wrap(client, self.pipeline)
+
+    def transport(self, inner: Any = None) -> "MeterTransport":
+        """Return a metered transport for an `httpx.Client`; `inner` does the sending."""
+        from meter.clients.httpx_transport import MeterTransport
+
+        return MeterTransport(inner, self.pipeline)
+
+    def async_transport(self, inner: Any = None) -> "AsyncMeterTransport":
+        """Return a metered transport for an `httpx.AsyncClient`; `inner` does the sending."""
+        from meter.clients.httpx_transport import AsyncMeterTransport
+
+        return AsyncMeterTransport(inner, self.pipeline)
+
+    def httpx2_transport(self, inner: Any = None) -> "MeterTransport2":
+        """Return a metered transport for an `httpx2.Client`; `inner` does the sending."""
+        from meter.clients.httpx2_transport import MeterTransport
+
+        return MeterTransport(inner, self.pipeline)
+
+    def async_httpx2_transport(self, inner: Any = None) -> "AsyncMeterTransport2":
+        """Return a metered transport for an `httpx2.AsyncClient`; `inner` does the sending."""
+        from meter.clients.httpx2_transport import AsyncMeterTransport
+
+        return AsyncMeterTransport(inner, self.pipeline)
+
+    # Limits
+
+    def set_budget(
+        self,
+        name: str,
+        *,
+        limit: str | int,
+        subject: str | None = None,
+        tag: tuple[str, str] | None = None,
+        model: str | None = None,
+        currency: str = "USD",
+        measure: str = "money",
+        window: str = "month",
+        tz: str = "UTC",
+    ) -> Budget:
+        """Set (or replace) the budget of that name and return it.
+
+        `limit` is a decimal text in `currency` for `measure="money"`, else a whole number of
+        "tokens" or "calls". At most one of `subject`, `tag` and `model` narrows the scope;
+        without one it limits everything. `window` is hour, day, week, month or total in `tz`.
+
+        Raises: InputError or ConfigError naming what was found and expected.
+        """
+        budget = Budget(
+            id=name,
+            scope=_scope(subject, tag, model),
+            measure=_one_of(Measure, measure, "measure"),
+            limit=_limit(limit, measure),
+            currency=currency if measure == "money" else None,
+            window=Window(_one_of(Span, window, "window"), tz),
+        )
+        self._ledger.set_budget(budget)
+        return budget
+
+    def remove_budget(self, name: str) -> bool:
+        """Remove the budget of that name; return whether there was one."""
+        return self._ledger.remove_budget(name)
+
+    def budgets(self) -> "list[BudgetRow]":
+        """Return every budget with what is spent and held in its present window."""
+        return self._ledger.budgets()
+
+    def reserve(
+        self,
+        *,
+        provider: str,
+        model: str,
+        input_tokens: int,
+        max_output_tokens: int,
+        endpoint: str = "manual",
+    ) -> "ManualCall":
+        """Reserve for a call that `meter` does not see on the wire; settle it by hand.
+
+        Attributed to the surrounding `attribute(...)`. Raises: CallRefused when a budget does
+        not allow it, StoreError when the ledger is away.
+        """
+        from meter.manual import ManualCall
+
+        return ManualCall.open(
+            self.pipeline,
+            attribution=present(),
+            provider=provider,
+            model=model,
+            endpoint=endpoint,
+            input_tokens=input_tokens,
+            max_output_tokens=max_output_tokens,
+        )
+
+    # Asking
+
+    def usage(
+        self,
+        by: Sequence[str] = ("subject", "model"),
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        window: str | None = None,
+        tz: str = "UTC",
+        **filters: str,
+    ) -> list["UsageRow"]:
+        """Return sums over ended calls, one row for each combination of `by` and currency.
+
+        `by`: subject, model, provider, endpoint, key, outcome, basis, hour, day, week, month or
+        "tag:<name>". The half-open interval [since, until) takes aware datetimes; `window`
+        ("day", "month", …) is the present window in `tz` instead. `filters` keep rows by
+        subject, model, provider, endpoint or basis.
+
+        Raises: InputError for a name that is not one of these.
+        """
+        since_us, until_us = _interval(since, until, window, tz)
+        return self._ledger.usage(by, since_us=since_us, until_us=until_us, tz=tz, filters=filters)
+
+    def calls(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = 1000,
+        newest_first: bool = True,
+        **filters: Any,
+    ) -> Iterator["CallRow"]:
+        """Return calls one by one, corrections applied; `filters` as for `usage`."""
+        since_us, until_us = _interval(since, until, None, "UTC")
+        return self._ledger.calls(
+            since_us=since_us,
+            until_us=until_us,
+            limit=limit,
+            newest_first=newest_first,
+            filters=filters,
+        )
+
+    def accuracy(
+        self, *, since: datetime | None = None, until: datetime | None = None
+    ) -> "list[AccuracyRow]":
+        """Return how input estimates compared with what providers reported, by model."""
+        since_us, until_us = _interval(since, until, None, "UTC")
+        return self._ledger.accuracy(since_us=since_us, until_us=until_us)
+
+    def estimate(
+        self, request: Mapping[str, Any], *, provider: str = "openai", endpoint: str = "chat"
+    ) -> "RequestEstimate":
+        """Return the input tokens and the upper-bound cost of a request body, sending nothing."""
+        from meter.reports.estimating import estimate_request
+
+        return estimate_request(request, provider, endpoint, self.prices)
+
+
+def _interval(
+    since: datetime | None, until: datetime | None, window: str | None, tz: str
+) -> tuple[int | None, int | None]:
+    if window is not None:
+        from meter.clock import now_us
+
+        return Window(_one_of(Span, window, "window"), tz).bounds(now_us())
+    for moment in (since, until):
+        if moment is not None and moment.tzinfo is None:
+            raise InputError(f"found {moment} without a time zone, expected an aware datetime")
+    return (
+        None if since is None else microseconds_of(since),
+        None if until is None else microseconds_of(until),
+    )
+
+
+def _scope(subject: str | None, tag: tuple[str, str] | None, model: str | None) -> Scope:
+    given = [
+        Scope(ScopeKind.SUBJECT, subject) if subject is not None else None,
+        Scope(ScopeKind.TAG, "=".join(tag)) if tag is not None else None,
+        Scope(ScopeKind.MODEL, model) if model is not None else None,
+    ]
+    scopes = [scope for scope in given if scope is not None]
+    if len(scopes) > 1:
+        raise InputError("found several of subject, tag and model, expected at most one")
+    return scopes[0] if scopes else Scope(ScopeKind.EVERYTHING)
+
+
+def _limit(limit: str | int, measure: str) -> int:
+    number = nanos_from_text(str(limit)) if measure == "money" else int(limit)
+    if number < 0:
+        raise InputError(f"found a limit of {limit}, expected 0 or more")
+    return number
+
+
+def _one_of(kind: type[Any], name: str, what: str) -> Any:
+    try:
+        return kind(name)
+    except ValueError:
+        expected = ", ".join(choice.value for choice in kind)
+        raise InputError(f"found {what} {name!r}, expected one of {expected}") from None

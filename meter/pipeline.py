@@ -1,0 +1,310 @@
+"""The order of one call, and nothing else: read this first.
+
+`clients/` and `gateway/` drive it; every step is a call into one room of the floors below.
+
+    call = pipeline.open_call(...)      the request is read; the call's id is chosen
+    call.estimate()                     input tokens and the bound on its cost
+    call.reserve()  -> future           durable intent and holds, before anything is sent
+    call.judge(verdict)                 None, or the refusal to hand to the client
+    call.start(status, headers)         the answer begins
+    call.feed(data) -> bytes            each chunk, as it passes by
+    call.finish()   -> bytes            what was held back, once the body ended
+    call.close(outcome) -> future       exactly once: settled, rated, recorded
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from meter.clock import new_id, now_us
+from meter.config import Settings
+from meter.core import estimating, rating, settlement
+from meter.core.budgets import Hold, Refusal
+from meter.core.call import Attribution, Basis, Call, Observation, Outcome
+from meter.core.event import UsageEvent
+from meter.core.ports import Answer, Dialect, PriceSource, Store
+from meter.core.rates import RateCard
+from meter.core.rating import Charge
+from meter.core.reading import Reading
+from meter.core.usage import Usage
+from meter.providers.registry import dialect_for, dialect_named, dialect_shaped
+from meter.tokens.estimates import estimate_input
+from meter.tokens.models import encoding_for
+from meter.tokens.outputs import OutputTally
+
+HEAVY_BODY_BYTES = 32_768
+"""A request body above this size is estimated off the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """One engine for the wrapper and the gateway: a store, prices and settings."""
+
+    store: Store
+    prices: PriceSource
+    settings: Settings
+
+    def dialect_at(self, host: str, path: str) -> Dialect:
+        """Return the dialect spoken at a host (with its port where one is given) and path."""
+        named = self.settings.hosts.get(host)
+        if named is None:
+            return dialect_for(host, path)
+        return dialect_shaped(path) if named == "auto" else dialect_named(named)
+
+    def open_call(
+        self,
+        dialect: Dialect,
+        *,
+        method: str,
+        path: str,
+        content_type: str | None,
+        body: bytes,
+        attribution: Attribution,
+        operation_id: UUID | None = None,
+        count_always: bool = False,
+    ) -> "OpenCall":
+        """Read a request that is about to leave. Sends, writes and waits for nothing."""
+        reading = dialect.read(method, path, content_type, body)
+        if not self.settings.inject_usage and reading.strip_usage:
+            reading = replace(reading, body=None, strip_usage=False)
+        call_id = new_id()
+        call = Call(
+            id=call_id,
+            operation_id=operation_id or call_id,
+            started_us=now_us(),
+            provider=reading.provider,
+            endpoint=reading.endpoint,
+            model_requested=reading.model,
+            attribution=attribution.over(reading.hint),
+            streaming=reading.streaming,
+            path=None if reading.metered else path.partition("?")[0],
+        )
+        return OpenCall(self, dialect, reading, call, body, count_always)
+
+
+class OpenCall:
+    """One call on its way. Not thread-safe; used by one task or thread at a time."""
+
+    __slots__ = (
+        "_card", "_closing", "_first_byte_us", "_held", "_observer", "_pipeline", "_started",
+        "_tally", "call", "dialect", "reading", "request_body",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        dialect: Dialect,
+        reading: Reading,
+        call: Call,
+        body: bytes,
+        count_always: bool,
+    ):
+        """Keep what was read; `Pipeline.open_call` makes these."""
+        self.call = call
+        self.dialect = dialect
+        self.reading = reading
+        self.request_body = body
+        self._pipeline = pipeline
+        self._card: RateCard | None = None
+        self._tally = OutputTally(encoding_for(reading.model or ""), reading.endpoint)
+        self._observer = dialect.observe(reading, self._tally, count_always=count_always)
+        self._started = False
+        self._first_byte_us: int | None = None
+        self._held = b""
+        self._closing: Future[None] | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The request body to send: the client's own bytes, unless usage was asked for."""
+        return self.request_body if self.reading.body is None else self.reading.body
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether `estimate` may take long enough to stall an event loop."""
+        return len(self.request_body) > HEAVY_BODY_BYTES
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer's own end has been fed: close before handing that chunk out."""
+        return self._observer.ended
+
+    @property
+    def hands_out_identity(self) -> bool:
+        """Whether `feed` hands out decoded bytes, so that content-encoding must be dropped."""
+        return self._observer.hands_out_identity
+
+    def estimate(self) -> None:
+        """Count the input and bound the cost from the request alone; pick the rate card."""
+        reading, call = self.reading, self.call
+        if not reading.metered or reading.free:
+            return
+        if reading.model is not None:
+            self._card = self._pipeline.prices.card_for(
+                call.provider, reading.model, call.started_us
+            )
+        counted = estimate_input(reading.endpoint, reading.request, reading.model or "")
+        bound = estimating.bound(
+            self._card,
+            input_tokens=counted.upper_bound if counted else None,
+            output_tokens=reading.max_output_tokens,
+            choices=reading.choices,
+            at_us=call.started_us,
+            tier=reading.service_tier,
+        )
+        estimated = counted.tokens if counted else None
+        self.call = replace(call, estimated_input_tokens=estimated, bound=bound)
+
+    def reserve(self) -> Future[tuple[Hold, ...] | Refusal]:
+        """Durably note that the call is about to leave. The future raises StoreError."""
+        if self.reading.free:
+            free: Future[tuple[Hold, ...] | Refusal] = Future()
+            free.set_result(())
+            return free
+        return self._pipeline.store.reserve(self.call, self.dialect.issuer, self._card)
+
+    def judge(self, verdict: tuple[Hold, ...] | Refusal) -> Answer | None:
+        """Return the answer to give instead of sending, None when the call may go ahead.
+
+        A refused call is recorded and closed here.
+        """
+        if not isinstance(verdict, Refusal):
+            return None
+        self._settle(Outcome.REFUSED, Observation(status=429))
+        message = f"This call was refused by a spending limit: {verdict.message}."
+        return self.dialect.refuse(self.reading, 429, message, verdict.budget_id)
+
+    def refuse_without_store(self, reason: str) -> Answer:
+        """Return the answer to give when the ledger is away and calls must not go unrecorded."""
+        done: Future[None] = Future()
+        done.set_result(None)
+        self._closing = done
+        message = f"The usage ledger is not available, so this call was not sent: {reason}"
+        return self.dialect.refuse(self.reading, 503, message, None)
+
+    def start(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take the answer's status and headers (lower-case names)."""
+        self._started = True
+        self._observer.start(status, headers)
+
+    def feed(self, data: bytes) -> bytes:
+        """Observe a chunk of the answer's body; return the bytes to hand to the client."""
+        if self._first_byte_us is None and data:
+            self._first_byte_us = now_us()
+        observer = self._observer
+        handed = observer.feed(data)
+        if self._held:
+            handed, self._held = self._held + handed, b""
+        if observer.finished and not observer.ended:
+            # The answer is whole but names no end: its last bytes wait for the end of the body,
+            # so that they leave only when the call is recorded.
+            self._held = handed
+            return b""
+        return handed
+
+    def finish(self) -> bytes:
+        """End the answer's body; return bytes that were held back."""
+        handed = self._held + self._observer.finish()
+        self._held = b""
+        return handed
+
+    def close(self, outcome: Outcome) -> Future[None]:
+        """End the call, exactly once; a second close returns the first one's future.
+
+        The future is done when the record is durable, and raises StoreError when it is not.
+        """
+        if self._closing is None:
+            seen = self._observer.result() if self._started else Observation()
+            self._settle(outcome, self._counted(seen))
+        assert self._closing is not None
+        return self._closing
+
+    def abandon(self) -> Future[None]:
+        """Close a call that was never sent: its holds are released and nothing is owed."""
+        if self._closing is None:
+            self._closing = self._pipeline.store.release(self.call)
+        return self._closing
+
+    def event(self, outcome: Outcome, seen: Observation) -> UsageEvent:
+        """Return the record of the call: what is owed, and its money. Writes nothing."""
+        owed = settlement.owed(outcome, seen)
+        if self.reading.free and owed.usage is None and seen.status is not None:
+            owed = settlement.Owed(settlement.NOTHING, Basis.REPORTED)
+        return UsageEvent(
+            call=self.call,
+            ended_us=now_us(),
+            outcome=outcome if seen.status is None or seen.status < 400 else _failed(outcome),
+            basis=owed.basis,
+            usage=owed.usage,
+            charge=self._charge(owed.usage, seen),
+            issuer=self.dialect.issuer,
+            status=seen.status,
+            first_byte_us=self._first_byte_us,
+            model_served=seen.model_served,
+            service_tier=seen.service_tier,
+            traits=seen.traits,
+            counted_output_tokens=seen.counted_output_tokens,
+            provider_cost_nanos=seen.provider_cost_nanos,
+            response_id=seen.response_id,
+            defects=(*self.reading.defects, *seen.defects),
+        )
+
+    def observed(self) -> Observation:
+        """Return what was seen of the answer so far, with our own count of it."""
+        return self._counted(self._observer.result())
+
+    def _settle(self, outcome: Outcome, seen: Observation) -> None:
+        card = self._card_of(seen.model_served)
+        self._closing = self._pipeline.store.settle(self.event(outcome, seen), card)
+
+    def _counted(self, seen: Observation) -> Observation:
+        """Add our own count of the prompt and of the output that was delivered."""
+        if not self.reading.metered or seen.status is None or seen.status >= 400:
+            return seen
+        output_tokens = self._tally.tokens()
+        if output_tokens:
+            seen = replace(seen, counted_output_tokens=output_tokens)
+        if seen.usage is not None:
+            return seen
+        running = seen.running
+        if running is not None:
+            reported = int(running.get("output_tokens", 0))
+            counted = Usage({**running, "output_tokens": max(reported, output_tokens)})
+            return replace(seen, counted=counted)
+        estimated = self.call.estimated_input_tokens
+        if estimated is None:
+            return seen
+        if self.reading.endpoint == "embeddings":
+            return replace(seen, counted=Usage(input_tokens=estimated))
+        counted = Usage(input_tokens=estimated, output_tokens=output_tokens)
+        return replace(seen, counted=counted)
+
+    def _charge(self, usage: Usage | None, seen: Observation) -> Charge:
+        card = self._card_of(seen.model_served)
+        if usage is None:
+            return Charge((), None, None, card.id if card else None, "the usage is not known")
+        if not usage:
+            return Charge((), 0, card.currency if card else None, card.id if card else None)
+        return rating.rate(
+            usage,
+            card,
+            at_us=self.call.started_us,
+            tier=seen.service_tier,
+            traits=dict(seen.traits),
+        )
+
+    def _card_of(self, model_served: str | None) -> RateCard | None:
+        """Return the card of the model that served; the requested one's for its snapshots."""
+        requested = self.reading.model
+        if model_served is None or model_served == requested:
+            return self._card
+        served = self._pipeline.prices.card_for(
+            self.call.provider, model_served, self.call.started_us
+        )
+        if served is None and requested is not None and model_served.startswith(requested):
+            return self._card
+        return served
+
+
+def _failed(outcome: Outcome) -> Outcome:
+    return outcome if outcome is Outcome.REFUSED else Outcome.UPSTREAM_FAILED

@@ -1,0 +1,264 @@
+"""The way of a call, with the real readers and a store that remembers what it was given."""
+
+import json
+from concurrent.futures import Future
+
+import pytest
+
+from meter.config import Settings
+from meter.core.budgets import Refusal
+from meter.core.call import Attribution, Basis, Outcome
+from meter.core.rates import Rate, RateCard
+from meter.core.usage import Usage
+from meter.pipeline import Pipeline
+from meter.providers.registry import dialect_named
+
+CARD = RateCard(
+    "openai",
+    "gpt-4o",
+    "USD",
+    {"standard": (Rate("input_tokens", 2_500_000_000), Rate("output_tokens", 10_000_000_000))},
+)
+ALICE = Attribution("alice", (("team", "search"),))
+CHAT = {"model": "gpt-4o", "max_tokens": 50, "messages": [{"role": "user", "content": "Hello!"}]}
+
+
+def done(value):
+    future = Future()
+    future.set_result(value)
+    return future
+
+
+class RememberingStore:
+    def __init__(self, verdict=()):
+        self.verdict = verdict
+        self.reserved, self.settled, self.released = [], [], []
+
+    def reserve(self, call, issuer, card):
+        self.reserved.append(call)
+        return done(self.verdict)
+
+    def settle(self, event, card=None):
+        self.settled.append(event)
+        return done(None)
+
+    def release(self, call):
+        self.released.append(call)
+        return done(None)
+
+
+class OneCard:
+    def card_for(self, provider, model, at_us):
+        return CARD if model.startswith("gpt-4o") else None
+
+
+def opened(store, request=CHAT, path="/v1/chat/completions", settings=None, provider="openai"):
+    pipeline = Pipeline(store, OneCard(), settings or Settings())
+    body = request if isinstance(request, bytes) else json.dumps(request).encode()
+    call = pipeline.open_call(
+        dialect_named(provider),
+        method="POST",
+        path=path,
+        content_type="application/json",
+        body=body,
+        attribution=ALICE,
+    )
+    call.estimate()
+    return call
+
+
+def answered(call, body, status=200, content_type="application/json", outcome=Outcome.COMPLETED):
+    assert call.judge(call.reserve().result()) is None
+    call.start(status, {"content-type": content_type})
+    handed = call.feed(body) + call.finish()
+    call.close(outcome).result()
+    return handed
+
+
+def sse(*payloads):
+    return b"".join(b"data: " + json.dumps(p).encode() + b"\n\n" for p in payloads)
+
+
+def delta(text, **more):
+    return {"model": "gpt-4o", "choices": [{"index": 0, "delta": {"content": text}}], **more}
+
+
+ANSWER = {
+    "id": "chatcmpl-1",
+    "model": "gpt-4o-2024-08-06",
+    "choices": [{"index": 0, "message": {"content": "Hi there"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11},
+}
+
+
+def test_a_whole_answer_is_recorded_as_reported_and_priced():
+    store = RememberingStore()
+    body = json.dumps(ANSWER).encode()
+    assert answered(opened(store), body) == body
+    (event,) = store.settled
+    assert event.usage == Usage(input_tokens=9, output_tokens=2)
+    assert (event.basis, event.outcome) == (Basis.REPORTED, Outcome.COMPLETED)
+    # 9 × 2.50 USD / 10⁶ + 2 × 10 USD / 10⁶ = 0.0000225 + 0.00002 = 0.0000425 USD
+    assert event.charge.amount_nanos == 42_500
+    assert event.model_served == "gpt-4o-2024-08-06"
+    assert event.call.attribution == ALICE
+
+
+def test_the_intent_carries_estimate_and_bound_before_anything_is_sent():
+    store = RememberingStore()
+    call = opened(store)
+    call.reserve()
+    (intent,) = store.reserved
+    # 3 for the message, 1 for its role, 2 for "Hello!", 3 for the answer's beginning.
+    assert intent.estimated_input_tokens == 9
+    assert intent.bound.output_tokens == 50
+    # Fifty output tokens alone cost 50 × 10 USD / 10⁶ = 0.0005 USD.
+    assert intent.bound.cost_nanos > 500_000
+    assert store.settled == []
+
+
+def test_a_stream_without_usage_is_counted_and_said_to_be_an_estimate():
+    store = RememberingStore()
+    call = opened(store, {**CHAT, "stream": True}, settings=Settings(inject_usage=False))
+    assert call.body == call.request_body
+    answered(call, sse(delta("Hello"), delta(" world")) + b"data: [DONE]\n\n",
+             content_type="text/event-stream")  # fmt: skip
+    (event,) = store.settled
+    assert event.basis is Basis.ESTIMATED
+    assert event.usage == Usage(input_tokens=9, output_tokens=2)
+
+
+def test_usage_that_the_meter_asked_for_is_read_and_taken_out_again():
+    store = RememberingStore()
+    call = opened(store, {**CHAT, "stream": True})
+    assert json.loads(call.body)["stream_options"] == {"include_usage": True}
+    shown = sse(delta("Hello", usage=None))
+    asked = sse({"model": "gpt-4o", "choices": [], "usage": ANSWER["usage"]})
+    handed = answered(call, shown + asked + b"data: [DONE]\n\n", content_type="text/event-stream")
+    assert handed == shown + b"data: [DONE]\n\n"
+    (event,) = store.settled
+    assert event.basis is Basis.REPORTED
+    assert event.usage == Usage(input_tokens=9, output_tokens=2)
+
+
+def test_a_broken_anthropic_stream_keeps_reported_input_and_counts_the_output():
+    store = RememberingStore()
+    request = {"model": "claude", "max_tokens": 9, "stream": True, "messages": []}
+    call = opened(store, request, "/v1/messages", provider="anthropic")
+    text = {"type": "content_block_delta", "index": 0,
+            "delta": {"type": "text_delta", "text": "one two three four"}}  # fmt: skip
+    usage = {"input_tokens": 30, "output_tokens": 1}
+    start = {"type": "message_start", "message": {"model": "claude", "usage": usage}}
+    answered(call, sse(start, text), content_type="text/event-stream",
+             outcome=Outcome.UPSTREAM_FAILED)  # fmt: skip
+    (event,) = store.settled
+    assert event.basis is Basis.ESTIMATED
+    assert event.usage["input_tokens"] == 30
+    assert event.usage["output_tokens"] >= 4
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 500, 503])
+def test_an_error_status_owes_nothing(status):
+    store = RememberingStore()
+    answered(opened(store), b'{"error": {"message": "no"}}', status)
+    (event,) = store.settled
+    assert (event.usage, event.charge.amount_nanos) == (Usage(), 0)
+    assert event.outcome is Outcome.UPSTREAM_FAILED
+    assert event.status == status
+
+
+def test_a_connection_lost_before_any_answer_is_unsettled_not_free():
+    store = RememberingStore()
+    call = opened(store)
+    call.judge(call.reserve().result())
+    call.close(Outcome.TIMED_OUT)
+    (event,) = store.settled
+    assert (event.basis, event.usage, event.charge.amount_nanos) == (Basis.UNKNOWN, None, None)
+    assert event.call.estimated_input_tokens == 9
+
+
+def test_a_second_close_changes_nothing():
+    store = RememberingStore()
+    call = opened(store)
+    answered(call, json.dumps(ANSWER).encode())
+    call.close(Outcome.CLIENT_CLOSED).result()
+    assert len(store.settled) == 1
+
+
+def test_a_call_that_was_never_sent_is_released():
+    store = RememberingStore()
+    call = opened(store)
+    call.judge(call.reserve().result())
+    call.abandon().result()
+    assert call.close(Outcome.COMPLETED).result() is None
+    assert (len(store.released), store.settled) == (1, [])
+
+
+def test_a_refusal_is_an_answer_in_the_provider_s_shape_and_is_recorded():
+    store = RememberingStore(Refusal("search-team", "budget search-team has nothing left"))
+    call = opened(store)
+    answer = call.judge(call.reserve().result())
+    assert answer.status == 429
+    assert answer.headers["x-should-retry"] == "false"
+    assert answer.headers["x-meter-budget"] == "search-team"
+    error = json.loads(answer.body)["error"]
+    assert error["code"] == "insufficient_quota"
+    assert "nothing left" in error["message"]
+    (event,) = store.settled
+    assert (event.outcome, event.charge.amount_nanos) == (Outcome.REFUSED, 0)
+
+
+def test_an_unknown_path_passes_through_and_is_counted():
+    store = RememberingStore()
+    call = opened(store, {"input": "x"}, "/v1/never/heard/of")
+    assert answered(call, b"any bytes") == b"any bytes"
+    (event,) = store.settled
+    assert (event.call.endpoint, event.call.path) == ("unmetered", "/v1/never/heard/of")
+    assert event.basis is Basis.UNKNOWN
+
+
+def test_an_unpriced_model_costs_none_not_zero():
+    store = RememberingStore()
+    call = opened(store, {**CHAT, "model": "made-up"})
+    answered(call, json.dumps({**ANSWER, "model": "made-up"}).encode())
+    (event,) = store.settled
+    assert event.charge.amount_nanos is None
+    assert "no rate card" in event.charge.unpriced
+
+
+def test_a_model_that_serves_under_another_name_is_not_priced_as_the_asked_one():
+    store = RememberingStore()
+    answered(opened(store), json.dumps({**ANSWER, "model": "something-else"}).encode())
+    assert store.settled[0].charge.amount_nanos is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"not json",
+        b"[1, 2]",
+        b"",
+        b'{"model": "gpt-4o", "messages": "\xed\xa0\x80"}',
+        b"[" * 10_000 + b"]" * 10_000,
+        b"\xff\xfe" * 100,
+        b'{"model": 5, "messages": {"a": [null, 1.5, true]}, "max_tokens": "many", "n": -3}',
+    ],
+    ids=["text", "list", "empty", "surrogate", "nest", "bytes", "wrong types"],
+)
+def test_a_request_that_cannot_be_read_is_sent_as_it_is_and_its_answer_metered(body):
+    store = RememberingStore()
+    call = opened(store, body)
+    assert call.body == body
+    answered(call, json.dumps(ANSWER).encode())
+    (event,) = store.settled
+    assert event.usage == Usage(input_tokens=9, output_tokens=2)
+
+
+@pytest.mark.parametrize("amount", [-5, "9", 10**30, 1.5, True])
+def test_an_answer_whose_usage_cannot_be_believed_is_not_billed_by_it(amount):
+    store = RememberingStore()
+    usage = {"prompt_tokens": amount, "completion_tokens": 2, "total_tokens": 11}
+    answered(opened(store), json.dumps({**ANSWER, "usage": usage}).encode())
+    (event,) = store.settled
+    assert event.basis is Basis.ESTIMATED
+    assert event.usage["input_tokens"] == 9
