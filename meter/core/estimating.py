@@ -24,8 +24,9 @@ def bound(
     `input_tokens` and `output_tokens` are upper bounds (None: not bounded by the request; the
     card's model limit is then taken where it has one, the output's for each of `choices`). The
     money bound takes every token at the dearest rate of its family (a cache write costs more than
-    plain input), at the dearest context threshold that the input bound can reach. Hosted tools are not bounded by anything;
-    a card that bills what is not tokens (images, seconds, characters, pages) bounds no money.
+    plain input), at the dearest context threshold that the input bound can reach. Hosted tools are
+    not bounded by anything; a card that bills what is not tokens (images, seconds, characters,
+    pages) bounds no money.
     """
     if card is None:
         return Bound(input_tokens, output_tokens)

@@ -55,12 +55,15 @@ class SimulatorSettings:
 
     Rates are chances in [0, 1] for each call that is billed, drawn from a generator seeded with
     `seed`. `count` gives the tokens of a text; pass another tokenizer's count to make the
-    simulator agree with it exactly. `keys` None accepts every key that does not begin with "bad";
-    `models` None accepts every name that does not contain "not-found".
+    simulator agree with it exactly. `counts` has the counts of models with another tokenizer, by
+    the beginning of their names; embeddings and legacy completions heed it. `keys` None accepts
+    every key that does not begin with "bad"; `models` None accepts every name that does not
+    contain "not-found".
     """
 
     pacing: Pacing = field(default_factory=Pacing)
     count: Callable[[str], int] = count_tokens
+    counts: Mapping[str, Callable[[str], int]] = field(default_factory=dict)
     seed: int = 0
     error_rate: float = 0.0
     error_statuses: tuple[int, ...] = (429, 500, 503)
@@ -81,3 +84,10 @@ class SimulatorSettings:
     request_record_bytes: int = 2**20
     file_limit: int = 256
     file_limit_bytes: int = 64 * 2**20
+
+    def count_of(self, model: str) -> Callable[[str], int]:
+        """Return the count of a model's tokenizer."""
+        for beginning, count in self.counts.items():
+            if model.startswith(beginning):
+                return count
+        return self.count

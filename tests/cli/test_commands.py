@@ -54,16 +54,16 @@ def test_usage_as_json_has_exact_sums(ledger, capsys):
     alice, bob = rows
     assert (alice["subject"], alice["calls"], alice["input_tokens"]) == ("alice", 2, 1_002_000)
     # 1,002,000 × 2.50 USD / 10⁶ + 100 × 10 USD / 10⁶ = 2.505 + 0.001 = 2.506 USD
-    assert (alice["cost"], alice["currency"]) == ("2.506000000", "USD")
+    assert (alice["cost"], alice["currency"]) == ("2.506", "USD")
     # 3,000 × 2.50 USD / 10⁶ + 10 × 10 USD / 10⁶ = 0.0075 + 0.0001 = 0.0076 USD
-    assert bob["cost"] == "0.007600000"
+    assert bob["cost"] == "0.0076"
     assert alice["cache_read_tokens"] is None
 
 
 def test_usage_as_csv_has_every_column_and_empty_for_unknown(ledger, capsys):
     (row,) = csv.DictReader(io.StringIO(output(capsys, "usage", "--by", "model", "--format=csv")))
     assert row["calls"] == "3"
-    assert row["cost"] == "2.513600000"
+    assert row["cost"] == "2.5136"
     assert row["reasoning_tokens"] == ""
 
 
@@ -71,7 +71,7 @@ def test_usage_as_a_table_names_the_currency_once_and_totals(ledger, capsys):
     shown = output(capsys, "usage")
     assert "Cost USD" in shown
     assert "1,002,000" in shown
-    assert "Total 2.513600000 USD for 3 calls." in shown
+    assert "Total 2.5136 USD for 3 calls." in shown
 
 
 def test_usage_by_a_tag_and_by_day_in_a_zone(ledger, capsys):
@@ -119,7 +119,7 @@ def test_calls_as_jsonl_tell_everything(ledger, capsys):
     assert call["usage"] == {"input_tokens": 3000, "output_tokens": 10}
     assert call["tags"] == {"team": "search"}
     assert call["state"] == "settled"
-    assert [line["amount"] for line in call["lines"]] == ["0.007500000", "0.000100000"]
+    assert [line["amount"] for line in call["lines"]] == ["0.0075", "0.0001"]
     assert call["estimated_input_tokens"] == 3000
 
 
@@ -148,7 +148,7 @@ def test_a_budget_is_set_shown_and_removed(ledger, capsys):
     output(capsys, "budgets", "set", "all", "--limit", "10", "--window", "total")
     (row,) = json.loads(output(capsys, "budgets", "list", "--format", "json"))
     assert (row["limit"], row["spent"], row["left"]) == (
-        "10.000000000", "2.513600000", "7.486400000"
+        "10", "2.5136", "7.4864"
     )  # fmt: skip
     output(capsys, "budgets", "remove", "all")
     assert "No budget is set." in output(capsys, "budgets", "list")
@@ -166,7 +166,7 @@ def test_an_estimate_is_exact_for_a_chat_text(ledger, capsys):
     assert found["input_tokens"] == 8
     assert found["max_output_tokens"] == 100
     # 8 × 2.50 USD / 10⁶ = 0.00002 USD
-    assert found["input_cost"] == "0.000020000"
+    assert found["input_cost"] == "0.00002"
     assert float(found["max_cost"]) >= 0.001
 
 

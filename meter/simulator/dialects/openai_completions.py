@@ -39,9 +39,9 @@ class _Choice:
 def answer(request: Request, world: World) -> Reply:
     """Answer a legacy completion. Raises: Refusal."""
     fields = request.fields
-    count = world.settings.count
     if not request.model:
         raise Refusal(400, "you must provide a model parameter", None, "model")
+    count = world.settings.count_of(request.model)
     prompts = _read_prompts(fields.get("prompt", "<|endoftext|>"))
     prompt_tokens = sum(_prompt_tokens(prompt, count) for prompt in prompts)
     prompt_tokens += len(prompts) * count(str(fields.get("suffix") or ""))

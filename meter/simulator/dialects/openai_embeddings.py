@@ -27,7 +27,7 @@ def answer(request: Request, world: World) -> Reply:
     if not request.model:
         raise Refusal(400, "you must provide a model parameter", None, "model")
     inputs = _read_inputs(fields.get("input"))
-    count = world.settings.count
+    count = world.settings.count_of(request.model)
     tokens = sum(count(entry) if isinstance(entry, str) else len(entry) for entry in inputs)
     dimensions = fields.get("dimensions") or _DIMENSIONS.get(request.model, _DIMENSIONS_ELSE)
     if type(dimensions) is not int or not 1 <= dimensions <= _DIMENSIONS_LIMIT:
