@@ -118,4 +118,3 @@ class Observation:
     provider_cost_nanos: int | None = None
     response_id: str | None = None
     defects: tuple[str, ...] = ()
-

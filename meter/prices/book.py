@@ -1,0 +1,88 @@
+"""Find the rate card of a model at a moment: users' rate files, our additions, genai-prices.
+
+    PriceBook.bundled().card_for("openai", "gpt-4o-2024-08-06", at_us)
+
+Knows no usage and no tier: a tier that a card lacks is for `core.rating` to leave unpriced.
+Called by the pipeline for each call, by reports and by the command line.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from threading import Lock
+
+from meter.core.rates import RateCard
+from meter.prices.genai import GenaiPrices
+from meter.prices.names import names_of
+from meter.prices.overlay import bundled_rates, load_rate_file
+from meter.prices.quotes import CardSource, Quote, layered
+
+MOST_NAMES = 4096
+"""How many names are remembered that have a price, and as many that have none."""
+
+
+class PriceBook:
+    """Looks rate cards up by provider and model name. Thread-safe; its memory is bounded."""
+
+    def __init__(self, sources: Sequence[CardSource]) -> None:
+        """Take the sources in order: what an earlier one quotes overrules the later ones."""
+        self._sources = tuple(sources)
+        self._lock = Lock()
+        # Two memories, so that a flood of made-up names cannot push out those in use.
+        self._priced: dict[tuple[str, str], tuple[Quote, ...]] = {}
+        self._unpriced: dict[tuple[str, str], tuple[Quote, ...]] = {}
+
+    @classmethod
+    def bundled(cls, rate_files: Iterable[str | Path] = ()) -> "PriceBook":
+        """Return the book of what travels with the product, under the given rate files.
+
+        Raises: InputError for a rate file that cannot be read.
+        """
+        return cls([*(load_rate_file(path) for path in rate_files), bundled_rates(), GenaiPrices()])
+
+    def card_for(self, provider: str, model: str, at_us: int) -> RateCard | None:
+        """Return the card in force at the moment (microseconds UTC), None when there is none."""
+        for quote in self._quotes(provider, model):
+            if quote.holds_at(at_us):
+                return quote.card
+        return None
+
+    def explain(self, provider: str, model: str, at_us: int) -> list[RateCard]:
+        """Return the cards that hold at the moment: the one in force, then those it overrules.
+
+        Empty when there is no price, also when it was withdrawn.
+        """
+        holding = [quote for quote in self._quotes(provider, model) if quote.holds_at(at_us)]
+        if not holding or holding[0].card is None:
+            return []
+        return [quote.card for quote in holding if quote.card is not None]
+
+    def warm(self) -> None:
+        """Read the price lists now (about 0.3 s) rather than at the first lookup."""
+        self.card_for("openai", "gpt-4o", 0)
+
+    def _quotes(self, provider: str, model: str) -> tuple[Quote, ...]:
+        key = (provider, model)
+        quotes = self._priced.get(key)
+        if quotes is None:
+            quotes = self._unpriced.get(key)
+        if quotes is None:
+            names = names_of(provider, model)
+            if not names:
+                return ()
+            quotes = self._resolve(names)
+            self._remember(key, quotes)
+        return quotes
+
+    def _resolve(self, names: tuple[tuple[str, str], ...]) -> tuple[Quote, ...]:
+        quotes: tuple[Quote, ...] = ()
+        for source in reversed(self._sources):
+            found = (source.quotes_for(*name) for name in names)
+            quotes = layered(next(filter(None, found), ()), quotes)
+        return quotes
+
+    def _remember(self, key: tuple[str, str], quotes: tuple[Quote, ...]) -> None:
+        memory = self._priced if quotes else self._unpriced
+        with self._lock:
+            while len(memory) >= MOST_NAMES:
+                del memory[next(iter(memory))]
+            memory[key] = quotes
