@@ -1,0 +1,1 @@
+"""The tests of the wrappers: real clients, real sockets, a ledger in memory."""

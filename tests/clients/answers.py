@@ -1,0 +1,47 @@
+"""Requests and answers of a chat endpoint, byte by byte."""
+
+import json
+
+from meter.core.usage import Usage
+from tests.clients.upstream import LAST_CHUNK, SSE_HEAD, Step, event
+
+CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
+ANSWER = json.dumps(
+    {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "model": "gpt-4o-mini-2024-07-18",
+        "choices": [
+            {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hi"}}
+        ],
+        "usage": {"prompt_tokens": 8, "completion_tokens": 2, "total_tokens": 10},
+    }
+).encode()
+USAGE = Usage(input_tokens=8, output_tokens=2)
+USAGE_EVENT = json.dumps(
+    {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "model": "gpt-4o-mini",
+        "choices": [],
+        "usage": {"prompt_tokens": 8, "completion_tokens": 2, "total_tokens": 10},
+    }
+)
+
+
+def delta(text: str, finish: str | None = None) -> str:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
+    return json.dumps(
+        {"id": "c", "object": "chat.completion.chunk", "model": "gpt-4o-mini", "choices": [choice]}
+    )
+
+
+SSE_ANSWER: list[Step] = [
+    SSE_HEAD,
+    event(delta("one")),
+    event(delta(" two", "stop")),
+    event(USAGE_EVENT),
+    event("[DONE]"),
+    LAST_CHUNK,
+]
+"""A whole streamed answer."""
