@@ -11,6 +11,7 @@ Heavy parts (the database, tiktoken, price lists) are imported on first use, so 
 `import meter` stays quick.
 """
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
         MeterTransport as MeterTransport2,
     )
     from meter.clients.httpx_transport import AsyncMeterTransport, MeterTransport
+    from meter.gateway.app import Gateway
     from meter.manual import ManualCall
     from meter.reports.estimating import RequestEstimate
+    from meter.store.keys import Keys
     from meter.store.reads import AccuracyRow, BudgetRow, CallRow, UsageRow
 
 Client = TypeVar("Client")
@@ -57,7 +60,9 @@ class Meter:
 
         self.settings: Settings = load_settings({"database_url": url, **settings})
         self._ledger = Ledger(self.settings)
+        self.keys: Keys = self._ledger.keys
         self.prices = PriceBook.bundled()
+        self._warming = False
         self.pipeline: Pipeline = Pipeline(self._ledger.store, self.prices, self.settings)
 
     def __enter__(self) -> "Meter":
@@ -89,6 +94,7 @@ class Meter:
         """
         from meter.clients.sdk import wrap
 
+        self._warm_up()
         return wrap(client, self.pipeline)
 
     def transport(self, inner: Any = None) -> "MeterTransport":
@@ -114,6 +120,42 @@ class Meter:
         from meter.clients.httpx2_transport import AsyncMeterTransport
 
         return AsyncMeterTransport(inner, self.pipeline)
+
+    def _warm_up(self) -> None:
+        """Load ranks and prices beside the caller, so that its first call does not wait."""
+        if not self._warming:
+            self._warming = True
+            threading.Thread(target=self._load, name="meter-warm-up", daemon=True).start()
+
+    def _load(self) -> None:
+        from meter.tokens.counting import count_text
+
+        count_text("warm", "o200k_base")
+        self.prices.warm()
+
+    # Serving
+
+    def gateway(self, upstreams: Mapping[str, str] | None = None) -> "Gateway":
+        """Return the gateway as an ASGI application.
+
+        `upstreams` leads from names to base URLs; those of the settings are used besides, and
+        give the rest (a credential comes from METER_UPSTREAM_<NAME>_KEY).
+
+        Raises: InputError without the extra `gateway`, ConfigError for an upstream that cannot
+        be used.
+        """
+        try:
+            from meter.gateway.app import Gateway
+            from meter.gateway.upstreams import read_upstreams
+        except ImportError as error:
+            raise InputError(
+                f"the gateway needs {error.name}: pip install 'metergate[gateway]'"
+            ) from None
+        tables = {name: dict(table) for name, table in self.settings.upstreams.items()}
+        for name, url in (upstreams or {}).items():
+            tables[name] = {**tables.get(name, {}), "base_url": url}
+        self._warm_up()
+        return Gateway(self.pipeline, self._ledger, read_upstreams(tables))
 
     # Limits
 

@@ -107,7 +107,9 @@ class OpenCall:
         self.request_body = body
         self._pipeline = pipeline
         self._card: RateCard | None = None
-        self._tally = OutputTally(encoding_for(reading.model or ""), reading.endpoint)
+        self._tally = OutputTally(
+            encoding_for(reading.model or ""), reading.endpoint, request=reading.request
+        )
         self._observer = dialect.observe(reading, self._tally, count_always=count_always)
         self._started = False
         self._first_byte_us: int | None = None
@@ -155,13 +157,18 @@ class OpenCall:
         estimated = counted.tokens if counted else None
         self.call = replace(call, estimated_input_tokens=estimated, bound=bound)
 
-    def reserve(self) -> Future[tuple[Hold, ...] | Refusal]:
-        """Durably note that the call is about to leave. The future raises StoreError."""
+    def reserve(self, *, on_this_thread: bool = False) -> Future[tuple[Hold, ...] | Refusal]:
+        """Durably note that the call is about to leave. The future raises StoreError.
+
+        `on_this_thread`: the caller waits anyway, and may do the writing itself.
+        """
         if self.reading.free:
             free: Future[tuple[Hold, ...] | Refusal] = Future()
             free.set_result(())
             return free
-        return self._pipeline.store.reserve(self.call, self.dialect.issuer, self._card)
+        return self._pipeline.store.reserve(
+            self.call, self.dialect.issuer, self._card, on_this_thread=on_this_thread
+        )
 
     def judge(self, verdict: tuple[Hold, ...] | Refusal) -> Answer | None:
         """Return the answer to give instead of sending, None when the call may go ahead.
@@ -176,9 +183,7 @@ class OpenCall:
 
     def refuse_without_store(self, reason: str) -> Answer:
         """Return the answer to give when the ledger is away and calls must not go unrecorded."""
-        done: Future[None] = Future()
-        done.set_result(None)
-        self._closing = done
+        self._closing = _done()
         message = f"The usage ledger is not available, so this call was not sent: {reason}"
         return self.dialect.refuse(self.reading, 503, message, None)
 
@@ -208,21 +213,24 @@ class OpenCall:
         self._held = b""
         return handed
 
-    def close(self, outcome: Outcome) -> Future[None]:
+    def close(self, outcome: Outcome, *, on_this_thread: bool = False) -> Future[None]:
         """End the call, exactly once; a second close returns the first one's future.
 
         The future is done when the record is durable, and raises StoreError when it is not.
         """
         if self._closing is None:
             seen = self._observer.result() if self._started else Observation()
-            self._settle(outcome, self._counted(seen))
+            self._settle(outcome, self._counted(seen), on_this_thread)
         assert self._closing is not None
         return self._closing
 
     def abandon(self) -> Future[None]:
         """Close a call that was never sent: its holds are released and nothing is owed."""
         if self._closing is None:
-            self._closing = self._pipeline.store.release(self.call)
+            if self.reading.free:
+                self._closing = _done()
+            else:
+                self._closing = self._pipeline.store.release(self.call)
         return self._closing
 
     def event(self, outcome: Outcome, seen: Observation) -> UsageEvent:
@@ -253,9 +261,10 @@ class OpenCall:
         """Return what was seen of the answer so far, with our own count of it."""
         return self._counted(self._observer.result())
 
-    def _settle(self, outcome: Outcome, seen: Observation) -> None:
+    def _settle(self, outcome: Outcome, seen: Observation, on_this_thread: bool = False) -> None:
         card = self._card_of(seen.model_served)
-        self._closing = self._pipeline.store.settle(self.event(outcome, seen), card)
+        event = self.event(outcome, seen)
+        self._closing = self._pipeline.store.settle(event, card, on_this_thread=on_this_thread)
 
     def _counted(self, seen: Observation) -> Observation:
         """Add our own count of the prompt and of the output that was delivered."""
@@ -304,6 +313,12 @@ class OpenCall:
         if served is None and requested is not None and model_served.startswith(requested):
             return self._card
         return served
+
+
+def _done() -> Future[None]:
+    done: Future[None] = Future()
+    done.set_result(None)
+    return done
 
 
 def _failed(outcome: Outcome) -> Outcome:

@@ -34,11 +34,11 @@ class RememberingStore:
         self.verdict = verdict
         self.reserved, self.settled, self.released = [], [], []
 
-    def reserve(self, call, issuer, card):
+    def reserve(self, call, issuer, card, *, on_this_thread=False):
         self.reserved.append(call)
         return done(self.verdict)
 
-    def settle(self, event, card=None):
+    def settle(self, event, card=None, *, on_this_thread=False):
         self.settled.append(event)
         return done(None)
 

@@ -33,8 +33,9 @@ def bound(
     if output_tokens is None:
         limit = card.max_output_tokens
         output_tokens = None if limit is None else limit * choices
-    if input_tokens is None:
-        input_tokens = card.context_tokens
+    if card.context_tokens is not None:
+        # No model takes in more than its context, whatever the request's bytes could hold.
+        input_tokens = min(input_tokens or card.context_tokens, card.context_tokens)
     if input_tokens is None or output_tokens is None:
         return Bound(input_tokens, output_tokens)
     rates = _reachable(card, tier or STANDARD, at_us, input_tokens)

@@ -99,11 +99,16 @@ class Store(Protocol):
     """
 
     def reserve(
-        self, call: Call, issuer: str, card: RateCard | None
+        self, call: Call, issuer: str, card: RateCard | None, *, on_this_thread: bool = False
     ) -> Future[tuple[Hold, ...] | Refusal]:
-        """Durably note that the call is about to leave, with its holds: all budgets or none."""
+        """Durably note that the call is about to leave, with its holds: all budgets or none.
 
-    def settle(self, event: UsageEvent, card: RateCard | None = None) -> Future[None]:
+        `on_this_thread`: the caller is going to wait anyway, so it may do the writing itself.
+        """
+
+    def settle(
+        self, event: UsageEvent, card: RateCard | None = None, *, on_this_thread: bool = False
+    ) -> Future[None]:
         """Durably record how the call ended; its holds end in the same transaction.
 
         `card` is the one that rated it.

@@ -80,23 +80,29 @@ def exclusive_quantities(usage: Usage, priced: Mapping[str, Rate]) -> dict[str, 
     of a bucket never sum to more than it holds.
     """
     parts: dict[str, Quantity] = {}
-    for name in reversed(UNITS):
-        if name in priced and name in usage:
-            holders = (name, *(holder for holder in CONTAINERS[name] if holder in usage))
-            room = min(usage[holder] - _billed_inside(holder, parts) for holder in holders)
-            parts[name] = max(room, 0)
+    for name, quantity in reversed(list(usage.items())):
+        if name not in priced:
+            continue
+        room = quantity - _billed_inside(name, parts)
+        for holder in CONTAINERS[name]:
+            if holder in usage:
+                room = min(room, usage[holder] - _billed_inside(holder, parts))
+        parts[name] = max(room, 0)
     return parts
 
 
 def _billed_inside(name: str, parts: Mapping[str, Quantity]) -> Quantity:
-    return sum((parts.get(inside, 0) for inside in CONTENTS[name]), start=0)
+    billed: Quantity = 0
+    for inner, quantity in parts.items():
+        if name in CONTAINERS[inner]:
+            billed += quantity
+    return billed
 
 
 def _lines(usage: Usage, rates: Mapping[str, Rate]) -> list[ChargeLine]:
     parts = exclusive_quantities(usage, rates)
     lines = []
-    for name in UNITS:
-        quantity = parts.get(name)
+    for name, quantity in reversed(parts.items()):
         if quantity:
             chosen = rates[name]
             quantity = max(quantity, chosen.minimum)

@@ -31,7 +31,8 @@ def owed(outcome: Outcome, seen: Observation) -> Owed:
     | refused | – | nothing | reported |
     | any | status >= 400 | nothing | reported |
     | any | usage reported | that usage | reported |
-    | completed | an error in a body with status < 400 | nothing | reported |
+    | any | an error in a body with status < 400 and no output | nothing | reported |
+    | any | a redirect, which leads to another call | nothing | reported |
     | any | an answer began and its prompt and output were counted | that count | estimated |
     | any | nothing received, or nothing could be counted | unsettled | unknown |
 
@@ -43,7 +44,7 @@ def owed(outcome: Outcome, seen: Observation) -> Owed:
         return Owed(NOTHING, Basis.REPORTED)
     if seen.usage is not None:
         return Owed(seen.usage, Basis.REPORTED)
-    if seen.error_in_body:
+    if seen.error_in_body or (seen.status is not None and seen.status >= 300):
         return Owed(NOTHING, Basis.REPORTED)
     if seen.status is not None and seen.counted is not None:
         return Owed(seen.counted, Basis.ESTIMATED)

@@ -4,8 +4,9 @@ A unit that was not reported is absent, not zero; one reported as zero is zero. 
 the same call are merged ("last non-null field wins"), never added.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 from decimal import Decimal
+from typing import TypeVar, overload
 
 from meter.core.money import Quantity
 from meter.core.units import UNITS, unit
@@ -13,6 +14,9 @@ from meter.errors import UnitError
 
 MAX_QUANTITY = 10**15
 """The largest quantity that is believed; a provider that reports more is not believed at all."""
+Default = TypeVar("Default")
+
+_PLACES = {name: place for place, name in enumerate(UNITS)}
 
 
 class Usage(Mapping[str, Quantity]):
@@ -29,7 +33,7 @@ class Usage(Mapping[str, Quantity]):
         given = {**(quantities or {}), **more}
         for name, quantity in given.items():
             _check(name, quantity)
-        self._quantities = {name: given[name] for name in UNITS if name in given}
+        self._quantities = {name: given[name] for name in sorted(given, key=_PLACES.__getitem__)}
 
     def __getitem__(self, name: str) -> Quantity:
         """Return the quantity of a unit. Raises: KeyError when it was not reported."""
@@ -42,6 +46,24 @@ class Usage(Mapping[str, Quantity]):
     def __len__(self) -> int:
         """Return how many units were reported."""
         return len(self._quantities)
+
+    # The mapping's own versions of these go through `__getitem__`, several times as slowly.
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the unit was reported."""
+        return name in self._quantities
+
+    @overload
+    def get(self, name: str, default: None = None, /) -> Quantity | None: ...
+    @overload
+    def get(self, name: str, default: Quantity | Default, /) -> Quantity | Default: ...
+    def get(self, name: str, default: object = None, /) -> object:
+        """Return the quantity of a unit, `default` when it was not reported."""
+        return self._quantities.get(name, default)
+
+    def items(self) -> ItemsView[str, Quantity]:
+        """Return (unit name, quantity) pairs in registry order."""
+        return self._quantities.items()
 
     def __repr__(self) -> str:
         """Return text such as `Usage(input_tokens=3, output_tokens=5)`."""

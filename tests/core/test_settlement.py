@@ -37,7 +37,10 @@ ROWS = [
     (Outcome.UPSTREAM_FAILED, seen(status=429, counted=COUNTED), NOTHING, Basis.REPORTED),
     (Outcome.COMPLETED, seen(status=400, usage=USAGE), NOTHING, Basis.REPORTED),
     (Outcome.CLIENT_CLOSED, seen(status=503), NOTHING, Basis.REPORTED),
-    (Outcome.COMPLETED, seen(status=399, counted=COUNTED), COUNTED, Basis.ESTIMATED),
+    # a redirect: nothing, the call that follows it is billed
+    (Outcome.COMPLETED, seen(status=307, counted=COUNTED), NOTHING, Basis.REPORTED),
+    (Outcome.COMPLETED, seen(status=307, usage=USAGE), USAGE, Basis.REPORTED),
+    (Outcome.COMPLETED, seen(status=299, counted=COUNTED), COUNTED, Basis.ESTIMATED),
     # an error with status 200 and no output: nothing
     (Outcome.COMPLETED, seen(status=200, error_in_body=True), NOTHING, Basis.REPORTED),
     (
@@ -91,7 +94,7 @@ def test_no_combination_is_without_an_answer():
 
 def test_an_answer_that_was_delivered_is_never_free_by_accident():
     for outcome, status, usage, counted, error in everything():
-        delivered = status is not None and status < 400 and not error
+        delivered = status is not None and status < 300 and not error
         if outcome is Outcome.REFUSED or not delivered:
             continue
         observation = Observation(status=status, usage=usage, counted=counted)
