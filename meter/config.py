@@ -29,6 +29,15 @@ class Settings:
     before its holds expire and it is listed as unsettled. `store_seconds`: how long a call
     waits for the ledger. `inject_usage`: ask streams for their usage where the provider is known
     to accept that. `queue_size`: how many writes may wait for the ledger.
+
+    Of the gateway: `upstreams`: where it sends calls, by name (see `meter.gateway.upstreams`).
+    `allow_unmetered`: pass paths on that nobody knows how to meter. `allow_stored_objects`: pass
+    calls on files, batches and other objects on, which all keys of an upstream then share.
+    `max_body_bytes`: the largest body that is read before it is sent. `client_seconds`: how long
+    a client may send or take nothing. `stop_seconds`: how long calls in flight may go on once
+    the gateway was told to stop. `hold_wait_seconds`: how long a call waits for money that other
+    calls in flight hold. `key_cache_seconds`: how long a revoked key may still be taken.
+    `metrics_key`: what readers of /metrics must know ("": nothing).
     """
 
     database_url: str = "sqlite:///meter.db"
@@ -44,6 +53,15 @@ class Settings:
     inject_usage: bool = True
     queue_size: int = 10_000
     hosts: Mapping[str, str] = field(default_factory=dict)
+    upstreams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    allow_unmetered: bool = False
+    allow_stored_objects: bool = False
+    max_body_bytes: int = 67_108_864
+    client_seconds: int = 60
+    stop_seconds: int = 30
+    hold_wait_seconds: int = 5
+    key_cache_seconds: int = 5
+    metrics_key: str = ""
 
 
 def load_settings(
@@ -57,20 +75,26 @@ def load_settings(
 
     Raises: ConfigError naming the setting, what was found and what was expected.
     """
-    environment = os.environ if environment is None else environment
-    given: dict[str, Any] = dict(_from_file(environment))
     hints = get_type_hints(Settings)
     names = [setting.name for setting in fields(Settings)]
-    for name in names:
-        text = environment.get(f"METER_{name.upper()}")
-        if text is not None:
-            given[name] = _from_text(name, text, hints[name])
+    given = given_settings(environment)
     given |= {name: value for name, value in (arguments or {}).items() if value is not None}
     for name, value in given.items():
         if name not in hints:
             raise ConfigError(f"found setting {name!r}, expected one of {', '.join(names)}")
         _check(name, value, hints[name])
     return Settings(**given)
+
+
+def given_settings(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return what file and environment say, not yet checked. Raises: ConfigError."""
+    environment = os.environ if environment is None else environment
+    given = _from_file(environment)
+    for name, hint in get_type_hints(Settings).items():
+        text = environment.get(f"METER_{name.upper()}")
+        if text is not None:
+            given[name] = _from_text(name, text, hint)
+    return given
 
 
 def _from_file(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -99,7 +123,10 @@ def _from_text(name: str, text: str, hint: Any) -> Any:
         return int(text)
     if get_origin(hint) is abc.Mapping:
         pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
-        return {left.strip(): right.strip() for left, _, right in pairs}
+        named = {left.strip(): right.strip() for left, _, right in pairs}
+        if name == "upstreams":
+            return {upstream: {"base_url": url} for upstream, url in named.items()}
+        return named
     return text
 
 
@@ -108,6 +135,11 @@ def _check(name: str, value: Any, hint: Any) -> None:
         if value not in get_args(hint):
             expected = " or ".join(repr(choice) for choice in get_args(hint))
             raise ConfigError(f"found {value!r} for {name}, expected {expected}")
+    elif name == "upstreams":
+        if not isinstance(value, Mapping) or not all(
+            isinstance(table, Mapping) for table in value.values()
+        ):
+            raise ConfigError(f"found {value!r} for upstreams, expected tables [upstreams.NAME]")
     elif get_origin(hint) is abc.Mapping:
         if not isinstance(value, Mapping) or not all(
             isinstance(key, str) and isinstance(text, str) and key and text

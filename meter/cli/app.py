@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 import typer
 
-from meter.cli import asking, budgets, dashboard, demo, ledger, prices, replaying
+from meter.cli import asking, budgets, dashboard, demo, keys, ledger, prices, replaying, serve
 
 app = typer.Typer(
     name="meter",
@@ -24,8 +24,10 @@ app.command("check")(ledger.check)
 app.command("doctor")(ledger.doctor)
 app.command("demo")(demo.demo)
 app.command("dashboard")(dashboard.dashboard)
+app.command("serve")(serve.serve)
 app.add_typer(ledger.db, name="db")
 app.add_typer(budgets.budgets, name="budgets")
+app.add_typer(keys.keys, name="keys")
 app.add_typer(prices.prices, name="prices")
 
 

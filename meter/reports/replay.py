@@ -1,10 +1,11 @@
 """Run recorded exchanges through the real pipeline, offline, and say what it made of each.
 
 A recording is a JSON-lines file (optionally gzipped), one exchange a line: `method`, `path`,
-`provider` or `provider_host`, `request`, `status`, `response_content_type`, and one of
-`response` (JSON), `response_sse` (raw stream text) or `response_text`. A file
-`NAME.blobs.json.gz` beside `NAME.jsonl.gz` holds base64 that lines refer to as
-`<<b64:KEY:LENGTH>>`. Nothing is sent and nothing is written to a ledger.
+`provider` or `provider_host`, `request`, `status`, `response_content_type`, `usage_headers` where
+headers report usage, and one of `response` (JSON), `response_sse` (raw stream text),
+`response_text`, `response_binary` with its bytes in `base64`, or `response_events` (an AWS event
+stream, decoded). A file `NAME.blobs.json.gz` beside `NAME.jsonl.gz` holds base64 that lines refer
+to as `<<b64:KEY:LENGTH>>`. Nothing is sent and nothing is written to a ledger.
 """
 
 import gzip
@@ -26,6 +27,8 @@ from meter.core.rates import RateCard
 from meter.errors import InputError
 from meter.pipeline import Pipeline
 from meter.providers.registry import dialect_for, dialect_named
+from meter.reports.recorded import answer_of, headers_of
+from meter.reports.recorded_forms import CONTENT_TYPE, form_of
 
 _REFERENCE = re.compile(rb"<<b64:([0-9a-f]{16}):\d+>>")
 _NOBODY = Attribution()
@@ -38,14 +41,16 @@ class NoStore:
     """A store that keeps nothing: what a replay settles into."""
 
     def reserve(
-        self, call: Call, issuer: str, card: RateCard | None
+        self, call: Call, issuer: str, card: RateCard | None, *, on_this_thread: bool = False
     ) -> Future[tuple[Hold, ...] | Refusal]:
         """Admit every call."""
         admitted: Future[tuple[Hold, ...] | Refusal] = Future()
         admitted.set_result(())
         return admitted
 
-    def settle(self, event: UsageEvent, card: RateCard | None = None) -> Future[None]:
+    def settle(
+        self, event: UsageEvent, card: RateCard | None = None, *, on_this_thread: bool = False
+    ) -> Future[None]:
         """Forget the record."""
         return _done()
 
@@ -102,11 +107,8 @@ def replay_exchange(exchange: Exchange, pipeline: Pipeline) -> dict[str, Any]:
     )
     call.estimate()
     status = exchange.get("status")
-    answer = _answer_of(exchange)
-    call.start(
-        status if isinstance(status, int) else 200,
-        {"content-type": str(exchange.get("response_content_type") or "application/json")},
-    )
+    answer = answer_of(exchange)
+    call.start(status if isinstance(status, int) else 200, headers_of(exchange))
     for start in range(0, len(answer), _CHUNK_BYTES):
         call.feed(answer[start : start + _CHUNK_BYTES])
     call.finish()
@@ -155,15 +157,8 @@ def _request_of(exchange: Exchange) -> tuple[str | None, bytes]:
     if request is None:
         return None, b""
     if isinstance(request, dict) and request.get("multipart") is True:
-        return "multipart/form-data", b""
+        return CONTENT_TYPE, form_of(request)
     return "application/json", msgspec.json.encode(request)
-
-
-def _answer_of(exchange: Exchange) -> bytes:
-    if exchange.get("response") is not None:
-        return msgspec.json.encode(exchange["response"])
-    text = exchange.get("response_sse") or exchange.get("response_text") or ""
-    return str(text).encode("utf-8", "surrogatepass")
 
 
 def _blobs_beside(path: Path) -> dict[bytes, bytes]:

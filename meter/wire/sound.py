@@ -16,6 +16,8 @@ LIMIT_BYTES: Final = 26 * 1024 * 1024
 
 _MICROSECOND: Final = Decimal("0.000001")
 _LONGEST_SECONDS: Final = 1_000_000
+# A real file takes some thousand; a made one can be read byte by byte for many seconds.
+_READS_LIMIT: Final = 100_000
 _WAV_CHUNKS_LIMIT: Final = 64
 _UNKNOWN_SIZE: Final = 0xFFFFFFFF
 
@@ -65,13 +67,25 @@ def _sound_bytes(announced: int, there: int | None) -> int | None:
 
 def _tagged_seconds(content: bytes) -> Decimal | None:
     try:
-        duration = TinyTag.get(file_obj=BytesIO(content), tags=False).duration
+        duration = TinyTag.get(file_obj=_BoundedReads(content), tags=False).duration
     except Exception:
         # Foreign bytes lead the library into errors of every kind; all mean: not a known sound.
         return None
     if not isinstance(duration, (int, float)) or not 0 < duration < _LONGEST_SECONDS:
         return None
     return _bounded(Decimal(repr(duration)))
+
+
+class _BoundedReads(BytesIO):
+    """Bytes in memory that can be read only so often."""
+
+    _left = _READS_LIMIT
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(f"read more than {_READS_LIMIT} times")
+        return super().read(size)
 
 
 def _bounded(seconds: Decimal) -> Decimal | None:

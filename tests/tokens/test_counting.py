@@ -192,3 +192,10 @@ def test_a_break_is_before_a_space_between_letters():
     assert last_break("1 2, a .b", 0, 9) == 0
     assert last_break("a ", 0, 2) == 0
     assert last_break("", 0, 0) == 0
+
+
+def test_a_text_longer_than_any_model_takes_in_is_counted_from_a_sample():
+    line = "one two three four five "  # five tokens, each word with the space before it
+    text = line * 400_000
+    assert len(text) == 9_600_000
+    assert abs(count_text(text, "o200k_base") - 2_000_000) < 2_000
