@@ -1,0 +1,405 @@
+"""Check every invariant of the ledger, on one state of it, in one pass over its records.
+
+What ought to hold is derived again from the stored usage and rate cards. Called by `meter check`
+and by the tests.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, Engine, func, literal_column, select, union_all
+
+from meter.core.budgets import Scope
+from meter.core.ledger import NOBODY
+from meter.core.rates import RateCard
+from meter.core.rating import rate
+from meter.errors import MeterError
+from meter.store.budget_rows import CountedBudget, counted_budget_from_row, taken_by
+from meter.store.corrections import difference
+from meter.store.encoding import (
+    ROUTE_COLUMNS,
+    AnyRow,
+    believable,
+    card_from_row,
+    charge_from_row,
+    pairs_from_json,
+    route_id,
+    scopes_of_row,
+    usage_from_row,
+)
+from meter.store.engine import read_connection
+from meter.store.latest import first_events
+from meter.store.schema import (
+    balances,
+    budget_windows,
+    budgets,
+    corrections,
+    entries,
+    holds,
+    open_calls,
+    rate_cards,
+    routes,
+    usage_events,
+)
+
+_AT_ONCE = 1000
+_ZERO: ColumnElement[int] = literal_column("0")
+_NAMED = 5
+_PROGRESS_EVERY = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One row that breaks an invariant; at most five are named for each.
+
+    `invariant` is what ought to hold, `row` the row's key, `message` what was found.
+    """
+
+    invariant: str
+    row: str
+    message: str
+
+
+def check(engine: Engine, progress: Callable[[int], None] | None = None) -> Iterator[Finding]:
+    """Yield what breaks an invariant of the ledger, nothing when it is sound.
+
+    Reads everything once, streamed, in one state. `progress` gets the number of calls checked.
+    Raises: StoreUnavailable.
+    """
+    with read_connection(engine) as connection:
+        check = _Check(connection, progress or (lambda _count: None))
+        named: dict[str, int] = {}
+        for finding in check.findings():
+            named[finding.invariant] = named.get(finding.invariant, 0) + 1
+            if named[finding.invariant] <= _NAMED:
+                yield finding
+
+
+@dataclass(slots=True)
+class _Check:
+    """One run over the ledger."""
+
+    connection: Connection
+    progress: Callable[[int], None]
+    cards: dict[str, RateCard] = field(default_factory=dict)
+    budgets: dict[Scope, list[CountedBudget]] = field(default_factory=dict)
+    spent: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def findings(self) -> Iterator[Finding]:
+        yield from self._balances()
+        yield from self._holds()
+        yield from self._open_calls()
+        yield from self._cards()
+        yield from self._routes()
+        for row in self._rows(select(budgets)):
+            counted = counted_budget_from_row(row)
+            self.budgets.setdefault(counted.budget.scope, []).append(counted)
+        yield from self._records()
+        yield from self._spent()
+
+    def _rows(self, statement: Any) -> Iterator[AnyRow]:
+        streamed = statement.execution_options(yield_per=_AT_ONCE)
+        with self.connection.execute(streamed) as found:
+            yield from found.mappings()
+
+    # --- sums ---------------------------------------------------------------------------------
+
+    def _balances(self) -> Iterator[Finding]:
+        totals = select(
+            balances.c.currency, func.sum(balances.c.debits), func.sum(balances.c.credits)
+        ).group_by(balances.c.currency)
+        for currency, debits, credits in self.connection.execute(totals):
+            if debits != credits:
+                yield Finding(
+                    "debits equal credits", currency, f"debits are {debits}, credits {credits}"
+                )
+        sides = union_all(
+            select(entries.c.debit.label("account"), entries.c.currency,
+                   entries.c.amount_nanos.label("debits"), _ZERO.label("credits")),
+            select(entries.c.credit, entries.c.currency, _ZERO, entries.c.amount_nanos),
+            select(balances.c.account, balances.c.currency, -balances.c.debits,
+                   -balances.c.credits),
+        ).subquery()  # fmt: skip
+        off = (
+            select(sides.c.account, sides.c.currency, func.sum(sides.c.debits),
+                   func.sum(sides.c.credits))
+            .group_by(sides.c.account, sides.c.currency)
+            .having((func.sum(sides.c.debits) != 0) | (func.sum(sides.c.credits) != 0))
+            .order_by(sides.c.account, sides.c.currency)
+        )  # fmt: skip
+        for account, currency, debits, credits in self.connection.execute(off):
+            yield Finding(
+                "balances equal the sums of their entries",
+                f"{account} {currency}",
+                f"the entries are {debits} more in debit and {credits} more in credit",
+            )
+
+    def _holds(self) -> Iterator[Finding]:
+        sides = union_all(
+            select(holds.c.budget_id, holds.c.window_start_us, holds.c.amount),
+            select(
+                budget_windows.c.budget_id, budget_windows.c.window_start_us, -budget_windows.c.held
+            ),
+        ).subquery()
+        off = (
+            select(sides.c.budget_id, sides.c.window_start_us, func.sum(sides.c.amount))
+            .group_by(sides.c.budget_id, sides.c.window_start_us)
+            .having(func.sum(sides.c.amount) != 0)
+            .order_by(sides.c.budget_id, sides.c.window_start_us)
+        )
+        for budget_id, start_us, more in self.connection.execute(off):
+            yield Finding(
+                "held equals the live holds",
+                f"{budget_id} {start_us}",
+                f"the live holds are {more} more than held",
+            )
+        below = select(budget_windows).where(budget_windows.c.held < 0)
+        for row in self._rows(below):
+            yield Finding(
+                "held is never negative",
+                f"{row['budget_id']} {row['window_start_us']}",
+                f"held is {row['held']}",
+            )
+
+    def _open_calls(self) -> Iterator[Finding]:
+        stray = select(holds.c.call_id, holds.c.budget_id).where(
+            ~select(open_calls.c.call_id).where(open_calls.c.call_id == holds.c.call_id).exists()
+        )
+        for row in self._rows(stray):
+            yield Finding(
+                "holds belong to open calls",
+                str(row["call_id"]),
+                f"a hold in budget {row['budget_id']} is left of a call that is not open",
+            )
+        both = select(open_calls.c.call_id).join(
+            usage_events, usage_events.c.call_id == open_calls.c.call_id
+        )
+        for row in self._rows(both):
+            yield Finding(
+                "no call is both open and ended", str(row["call_id"]), "it is in flight and ended"
+            )
+
+    def _cards(self) -> Iterator[Finding]:
+        for row in self._rows(select(rate_cards)):
+            try:
+                self.cards[row["id"]] = card_from_row(row)
+                hashed = card_from_row(row, keep_id=False).id
+            except (MeterError, ValueError, KeyError, TypeError) as error:
+                yield Finding("records can be read", row["id"], f"the rate card: {error}")
+                continue
+            if hashed != row["id"]:
+                yield Finding(
+                    "rate cards are what their ids say",
+                    row["id"],
+                    f"it hashes to {hashed}",
+                )
+
+    def _routes(self) -> Iterator[Finding]:
+        for row in self._rows(select(routes)):
+            hashed = route_id(*[row[name] for name in ROUTE_COLUMNS])
+            if hashed != row["id"]:
+                yield Finding(
+                    "routes are what their ids say", str(row["id"]), f"it hashes to {hashed}"
+                )
+        known = select(routes.c.id).where(routes.c.id == usage_events.c.route_id)
+        for row in self._rows(select(usage_events.c.call_id).where(~known.exists())):
+            yield Finding("routes are stored", str(row["call_id"]), "its route is not there")
+
+    # --- one pass over the calls --------------------------------------------------------------
+
+    def _records(self) -> Iterator[Finding]:
+        """Check every call beside its corrections and its entries, all sorted by call."""
+        events = self._rows(first_events().order_by(usage_events.c.call_id))
+        later = _Alongside(
+            self._rows(select(corrections).order_by(corrections.c.call_id, corrections.c.number)),
+            "call_id",
+        )
+        posted = _Alongside(
+            self._rows(select(entries).order_by(entries.c.source_id, entries.c.number)),
+            "source_id",
+        )
+        owed: dict[UUID, dict[tuple[str, str, str], int]] = {}
+        for count, event in enumerate(events, 1):
+            versions = [event, *later.take(event["call_id"])]
+            yield from self._versions(event, versions, owed)
+            expected = _first_entries(event)
+            yield from _entries_as_expected(
+                event["call_id"], posted.take(event["call_id"]), expected
+            )
+            if count % _PROGRESS_EVERY == 0:
+                self.progress(count)
+        for row in later.rest():
+            yield Finding(
+                "corrections belong to ended calls",
+                str(row["id"]),
+                f"it corrects call {row['call_id']}, which has not ended",
+            )
+        strays: dict[UUID, list[AnyRow]] = {}
+        for row in posted.rest():
+            strays.setdefault(row["source_id"], []).append(row)
+        for source_id in sorted(owed.keys() | strays.keys()):
+            yield from _entries_as_expected(
+                source_id, strays.get(source_id, []), owed.get(source_id, {})
+            )
+
+    def _versions(
+        self,
+        event: AnyRow,
+        versions: list[AnyRow],
+        owed: dict[UUID, dict[tuple[str, str, str], int]],
+    ) -> Iterator[Finding]:
+        """Check each truth on a call; note what its corrections owe and its budgets spent."""
+        before = event
+        for version in versions:
+            try:
+                yield from self._rated(event, version)
+            except (MeterError, ValueError, KeyError, TypeError) as error:
+                yield Finding("records can be read", str(event["call_id"]), f"the call: {error}")
+            if version is not event:
+                made = difference(event, before, version)
+                owed[version["id"]] = {
+                    (e.debit, e.credit, e.currency): e.amount_nanos for e in made
+                }
+            before = version
+        latest = dict(versions[-1])
+        stated = [row["outcome"] for row in versions if row["outcome"] is not None]
+        latest["outcome"] = stated[-1]
+        self._spend(event, latest)
+
+    def _rated(self, event: AnyRow, version: AnyRow) -> Iterator[Finding]:
+        call_id = str(event["call_id"])
+        charge, usage = charge_from_row(version), usage_from_row(version)
+        total = sum(line.amount_nanos for line in charge.lines)
+        if total != (charge.amount_nanos or 0):
+            yield Finding(
+                "charge lines sum to the cost",
+                call_id,
+                f"the lines sum to {total} nanos, the cost is {charge.amount_nanos}",
+            )
+        if not usage or charge.card_id is None:
+            if charge.amount_nanos:
+                yield Finding(
+                    "costs follow from usage and rate card",
+                    call_id,
+                    f"the cost is {charge.amount_nanos} nanos without usage or rate card",
+                )
+            return
+        card = self.cards.get(charge.card_id)
+        if card is None:
+            yield Finding(
+                "rate cards are stored", call_id, f"rate card {charge.card_id} is not there"
+            )
+            return
+        merged = {
+            name: event[name] if version[name] is None else version[name]
+            for name in ("service_tier", "traits")
+        }
+        again = believable(
+            rate(
+                usage,
+                card,
+                at_us=event["started_us"],
+                tier=merged["service_tier"],
+                traits=dict(pairs_from_json(merged["traits"])),
+            )
+        )
+        if (again.amount_nanos, again.lines) != (charge.amount_nanos, charge.lines):
+            yield Finding(
+                "costs follow from usage and rate card",
+                call_id,
+                f"the cost is {charge.amount_nanos} nanos, and rated again {again.amount_nanos}",
+            )
+
+    def _spend(self, event: AnyRow, latest: AnyRow) -> None:
+        if not self.budgets:
+            return
+        started_us = event["started_us"]
+        counting = {
+            counted.budget.id: counted.budget
+            for scope in scopes_of_row(event)
+            for counted in self.budgets.get(scope, ())
+            if counted.counts(started_us)
+        }
+        for budget_id, amount in taken_by(tuple(counting.values()), latest).items():
+            key = (budget_id, counting[budget_id].window.bounds(started_us)[0])
+            self.spent[key] = self.spent.get(key, 0) + amount
+
+    def _spent(self) -> Iterator[Finding]:
+        left = dict(self.spent)
+        order = (budget_windows.c.budget_id, budget_windows.c.window_start_us)
+        for row in self._rows(select(budget_windows).order_by(*order)):
+            key = (row["budget_id"], row["window_start_us"])
+            expected = left.pop(key, 0)
+            if row["spent"] != expected:
+                yield _spent_finding(key, row["spent"], expected)
+        for key, expected in sorted(left.items()):
+            if expected:
+                yield _spent_finding(key, 0, expected)
+
+
+class _Alongside:
+    """Rows sorted by a key, taken in step with other rows sorted by the same key."""
+
+    def __init__(self, rows: Iterator[AnyRow], key: str) -> None:
+        """Take the rows and the name of their key."""
+        self._rows = rows
+        self._key = key
+        self._next = next(rows, None)
+        self._passed: list[AnyRow] = []
+
+    def take(self, wanted: UUID) -> list[AnyRow]:
+        """Return the rows with this key; set aside those with a smaller one."""
+        taken: list[AnyRow] = []
+        while self._next is not None and self._next[self._key] <= wanted:
+            (taken if self._next[self._key] == wanted else self._passed).append(self._next)
+            self._next = next(self._rows, None)
+        return taken
+
+    def rest(self) -> Iterator[AnyRow]:
+        """Yield the rows that nobody took."""
+        yield from self._passed
+        while self._next is not None:
+            yield self._next
+            self._next = next(self._rows, None)
+
+
+def _first_entries(event: AnyRow) -> dict[tuple[str, str, str], int]:
+    """Return what a call's own entries ought to be: (debit, credit, currency) and amount."""
+    if not event["cost_nanos"] or event["currency"] is None:
+        return {}
+    spend = f"spend:{event['subject'] or NOBODY}"
+    payable = f"payable:{event['issuer']}"
+    return {(spend, payable, event["currency"]): event["cost_nanos"]}
+
+
+def _entries_as_expected(
+    source_id: UUID, posted: list[AnyRow], expected: dict[tuple[str, str, str], int]
+) -> Iterator[Finding]:
+    found: dict[tuple[str, str, str], int] = {}
+    for row in posted:
+        key = (row["debit"], row["credit"], row["currency"])
+        found[key] = found.get(key, 0) + row["amount_nanos"]
+    if found != expected:
+        yield Finding(
+            "the entries of a call are its cost",
+            str(source_id),
+            f"its entries are {_shown(found)}, expected {_shown(expected)}",
+        )
+
+
+def _shown(amounts: dict[tuple[str, str, str], int]) -> str:
+    parts = [
+        f"{nanos} nanos {currency} from {debit} to {credit}"
+        for (debit, credit, currency), nanos in sorted(amounts.items())
+    ]
+    return "; ".join(parts) or "none"
+
+
+def _spent_finding(key: tuple[str, int], found: int, expected: int) -> Finding:
+    return Finding(
+        "spent is what the calls took",
+        f"{key[0]} {key[1]}",
+        f"spent is {found}, the calls took {expected}",
+    )

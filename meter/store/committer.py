@@ -1,0 +1,179 @@
+"""Gather the writes of all threads into few transactions: one thread, one bounded queue.
+
+Knows no SQL and no ledger: it hands batches to a function and gives each caller its own answer.
+While one batch commits the next one gathers, so a busy process shares each wait for the disk, and
+an idle one waits only for its own. Called by the ledger store.
+"""
+
+import atexit
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+from meter.errors import StoreUnavailable
+from meter.store.forking import begin_anew_in_children
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
+QUEUE_SIZE = 4096
+BATCH_SIZE = 512
+_DRAIN_AT_EXIT_S = 10.0
+
+
+class Committer(Generic[Request, Answer]):
+    """A thread that writes what others submit, in their order.
+
+    `write` takes a batch and returns one answer for each request, an exception where that one
+    failed; what it raises fails the whole batch. The thread starts with the first request. A
+    forked child begins with an empty queue and a thread of its own: what the parent had queued,
+    the parent writes.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Sequence[Request]], Sequence[Answer | Exception]],
+        *,
+        queue_size: int = QUEUE_SIZE,
+        batch_size: int = BATCH_SIZE,
+    ) -> None:
+        """Take the writing function; `queue_size` bounds what waits, `batch_size` one batch."""
+        self._write = write
+        self._queue_size = queue_size
+        self._batch_size = batch_size
+        self._closed = False
+        self._writing = False
+        self._thread: threading.Thread | None = None
+        self._begin_anew()
+        begin_anew_in_children(self, Committer._begin_anew)
+        _drain_at_exit(self)
+
+    def submit(self, request: Request, *, on_this_thread: bool = False) -> "Future[Answer]":
+        """Queue a request; wait while the queue is full.
+
+        With `on_this_thread` the caller writes it at once where nobody else is writing, which
+        spares two changes of threads; it has an answer then when this returns.
+
+        The future cannot be cancelled: what a caller has handed over will be written, even when
+        nobody waits for it any more. After `close` it raises StoreUnavailable.
+        """
+        future: Future[Answer] = Future()
+        future.set_running_or_notify_cancel()
+        with self._lock:
+            # The thread itself, in the callback of a future, must not wait for its own work.
+            is_own = threading.current_thread() is self._thread
+            while len(self._queue) >= self._queue_size and not self._closed and not is_own:
+                self._has_room.wait()
+            if self._closed:
+                sentence = "the ledger is closed, expected it open: make a new Meter"
+                future.set_exception(StoreUnavailable(sentence))
+                return future
+            alone = on_this_thread and not self._writing and not self._queue
+            if alone:
+                self._writing = True
+            else:
+                self._queue.append((request, future))
+                self._wake_thread()
+        if alone:
+            self._write_alone(request, future)
+        return future
+
+    def _write_alone(self, request: Request, future: "Future[Answer]") -> None:
+        """Write one request on the caller's thread; then let the thread have its turn."""
+        try:
+            self._answer([(request, future)])
+        finally:
+            with self._lock:
+                self._writing = False
+                if self._queue:
+                    self._wake_thread()
+                elif self._closed:
+                    self._has_work.notify_all()
+                    self._has_room.notify_all()
+
+    def _wake_thread(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="meter-committer", daemon=True)
+            self._thread.start()
+        elif self._idle and not self._writing:
+            self._has_work.notify()
+
+    def close(self, timeout_s: float | None = None) -> bool:
+        """Take no more requests, write what is queued, and end the thread.
+
+        Return whether all of it ended within the timeout (None: wait for it).
+        """
+        with self._lock:
+            self._closed = True
+            self._has_work.notify_all()
+            self._has_room.notify_all()
+            thread = self._thread
+            if thread is None and not self._has_room.wait_for(self._is_at_rest, timeout_s):
+                return False
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout_s)
+            return not thread.is_alive()
+        return True
+
+    def _is_at_rest(self) -> bool:
+        return not self._writing
+
+    def _run(self) -> None:
+        while batch := self._next_batch():
+            self._answer(batch)
+            with self._lock:
+                self._writing = False
+
+    def _answer(self, batch: "Sequence[tuple[Request, Future[Answer]]]") -> None:
+        try:
+            answers = self._write([request for request, _ in batch])
+        except BaseException as error:
+            for _, future in batch:
+                future.set_exception(error)
+            return
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+    def _next_batch(self) -> list[tuple[Request, "Future[Answer]"]]:
+        """Wait for requests and return them in order; empty means the end."""
+        with self._lock:
+            while self._writing or not (self._queue or self._closed):
+                self._idle = True
+                self._has_work.wait()
+            self._idle = False
+            self._writing = True
+            was_full = len(self._queue) >= self._queue_size
+            count = min(len(self._queue), self._batch_size)
+            batch = [self._queue.popleft() for _ in range(count)]
+            if was_full:
+                self._has_room.notify_all()
+            return batch
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.Lock()
+        self._has_work = threading.Condition(self._lock)
+        self._has_room = threading.Condition(self._lock)
+        self._queue: deque[tuple[Request, Future[Answer]]] = deque()
+        self._thread = None
+        self._idle = False
+        self._writing = False
+
+
+def _drain_at_exit(committer: Committer[Request, Answer]) -> None:
+    """Write what is queued when the process ends, without keeping the committer alive."""
+    known = weakref.ref(committer)
+
+    def drain() -> None:
+        mine = known()
+        if mine is not None:
+            mine.close(_DRAIN_AT_EXIT_S)
+
+    atexit.register(drain)
+    # Not at exit as well: it would forget the draining just before its turn.
+    weakref.finalize(committer, atexit.unregister, drain).atexit = False

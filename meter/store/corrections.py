@@ -1,0 +1,103 @@
+"""Add a later truth to a call that has its event, with the difference it makes.
+
+Called by `writing`; a correction is rare, so it costs statements of its own.
+"""
+
+from uuid import UUID, uuid5
+
+from meter.core.ledger import NOBODY, Entry
+from meter.errors import ConflictingWrite, StoreError
+from meter.store.batch import Batch
+from meter.store.encoding import ENDING_COLUMNS, AnyRow, Row
+
+LATE_SETTLE = "late settle"
+"""The author of a correction that a call made whose end came after the sweep."""
+
+
+def late_settle(batch: Batch, known: AnyRow, row: Row) -> None:
+    """Record the true end of a call that the sweep had already closed as unsettled.
+
+    `known` is the swept event, `row` the event that came late. Repeating it is a no-op, because
+    the correction's id follows from the call's. Raises: ConflictingWrite.
+    """
+    earlier = batch.runner.ask(batch.statements.corrections_of, id=known["call_id"])
+    made: Row = {name: row[name] for name in ENDING_COLUMNS}
+    made.update(
+        id=late_settle_id(known["call_id"]),
+        call_id=known["call_id"],
+        number=earlier[-1]["number"] + 1 if earlier else 1,
+        at_us=row["ended_us"],
+        reason="the call ended after it had been closed as unsettled",
+        author=LATE_SETTLE,
+    )
+    for other in earlier:
+        if other["id"] == made["id"]:
+            _require_same(other, {**made, "number": other["number"]})
+            return
+    _apply(batch, known, earlier[-1] if earlier else known, made)
+
+
+def late_settle_id(call_id: UUID) -> UUID:
+    """Return the id of the correction that a late end of this call makes."""
+    return uuid5(call_id, LATE_SETTLE)
+
+
+def correct(batch: Batch, row: Row) -> None:
+    """Record a correction. Raises: ConflictingWrite, StoreError when the call has no event."""
+    same = batch.runner.ask(batch.statements.one_correction, id=row["id"])
+    if same:
+        _require_same(same[0], row)
+        return
+    known = batch.event(row["call_id"])
+    if known is None:
+        raise StoreError(f"found no ended call {row['call_id']}, expected one to correct")
+    earlier = batch.runner.ask(batch.statements.corrections_of, id=row["call_id"])
+    if any(other["number"] == row["number"] for other in earlier):
+        raise ConflictingWrite(
+            f"found correction {row['number']} of call {row['call_id']} already made, "
+            "expected a number of its own: read the call again and correct what it says now"
+        )
+    if earlier and row["number"] < earlier[-1]["number"]:
+        raise ConflictingWrite(
+            f"found a later correction than {row['number']} of call {row['call_id']}, expected "
+            "the highest number"
+        )
+    _apply(batch, known, earlier[-1] if earlier else known, row)
+
+
+def _apply(batch: Batch, event: AnyRow, before: AnyRow, after: Row) -> None:
+    """Write the correction, the entries that lead from `before` to `after`, and the spending."""
+    batch.runner.put(batch.statements.add_correction, [after])
+    batch.entries += difference(event, before, after)
+    outcome = event["outcome"] if before["outcome"] is None else before["outcome"]
+    batch.spend(event, {**before, "outcome": outcome}, -1)
+    batch.spend(event, {**after, "outcome": outcome if after["outcome"] is None else
+                        after["outcome"]})  # fmt: skip
+
+
+def difference(event: AnyRow, before: AnyRow, after: AnyRow) -> list[Entry]:
+    """Return the entries of the correction `after`: what it adds, or gives back."""
+    spend = f"spend:{event['subject'] or NOBODY}"
+    payable = f"payable:{event['issuer']}"
+    change: dict[str, int] = {}
+    for ending, sign in ((before, -1), (after, 1)):
+        if ending["cost_nanos"] and ending["currency"] is not None:
+            currency = ending["currency"]
+            change[currency] = change.get(currency, 0) + sign * ending["cost_nanos"]
+    made: list[Entry] = []
+    for currency, nanos in sorted(change.items()):
+        if nanos:
+            debit, credit = (spend, payable) if nanos > 0 else (payable, spend)
+            made.append(
+                Entry(after["id"], len(made), after["at_us"], debit, credit, abs(nanos), currency)
+            )
+    return made
+
+
+def _require_same(known: AnyRow, row: Row) -> None:
+    for name, value in row.items():
+        if known[name] != value:
+            raise ConflictingWrite(
+                f"found correction {row['number']} of call {row['call_id']} with {name} "
+                f"{known[name]!r}, expected {value!r} as in this write"
+            )

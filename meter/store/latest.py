@@ -1,0 +1,61 @@
+"""Say what is known of each ended call: its event with its route, and its latest correction.
+
+Called by the writes, the reads, the checks and the budgets.
+"""
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Subquery, and_, case, exists, func, select
+
+from meter.store.encoding import ENDING_COLUMNS
+from meter.store.schema import corrections, routes, usage_events
+
+_WHOLE_TRUTH = (
+    "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens",
+    "reasoning_tokens", "other_units", "basis", "lines", "cost_nanos", "currency",
+    "rate_card_id", "unpriced",
+)  # fmt: skip
+"""What a correction always states; null there means unknown, not unchanged."""
+
+
+@cache
+def first_events() -> Select[Any]:
+    """Return a SELECT of every event as it was written, in the columns of `event_to_row`."""
+    joined = usage_events.join(routes, routes.c.id == usage_events.c.route_id)
+    return select(*[column.label(name) for name, column in _columns().items()]).select_from(joined)
+
+
+@cache
+def latest_events() -> Subquery:
+    """Return the events with their latest corrections, and `corrections`, the number of these."""
+    later = corrections.alias("later")
+    is_latest = ~exists().where(
+        later.c.call_id == corrections.c.call_id, later.c.number > corrections.c.number
+    )
+    joined = usage_events.join(routes, routes.c.id == usage_events.c.route_id).outerjoin(
+        corrections, and_(corrections.c.call_id == usage_events.c.call_id, is_latest)
+    )
+    columns: list[ColumnElement[Any]] = []
+    for name, column in _columns().items():
+        if name in _WHOLE_TRUTH:
+            column = case((corrections.c.number.is_(None), column), else_=corrections.c[name])
+        elif name in ENDING_COLUMNS:
+            column = func.coalesce(corrections.c[name], column)
+        columns.append(column.label(name))
+    number = func.coalesce(corrections.c.number, 0).label("corrections")
+    return select(*columns, number).select_from(joined).subquery("events")
+
+
+def _columns() -> dict[str, ColumnElement[Any]]:
+    """Return the columns of an event by the names that the rest of this room uses."""
+    stored = usage_events.c
+    columns: dict[str, ColumnElement[Any]] = {
+        "ended_us": stored.started_us + stored.duration_us,
+        "first_byte_us": stored.started_us + stored.first_byte_after_us,
+    }
+    columns |= {column.name: column for column in stored if column.name not in _TOLD_OTHERWISE}
+    return columns | {column.name: column for column in routes.c if column.name != "id"}
+
+
+_TOLD_OTHERWISE = ("duration_us", "first_byte_after_us", "route_id")

@@ -1,0 +1,119 @@
+"""Open a ledger: its database, its writes, its reads and its budgets, as one thing to close.
+
+Called by the façade and the command line.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from meter.clock import now_us
+from meter.config import Settings
+from meter.core.budgets import Budget
+from meter.core.ports import Store
+from meter.errors import SchemaMismatch
+from meter.store import reads
+from meter.store.engine import open_engine
+from meter.store.keys import Keys
+from meter.store.ledger_store import LedgerStore
+from meter.store.migrating import current_revision, head_revision, require_current
+from meter.store.reads import AccuracyRow, BudgetRow, CallRow, UsageRow
+from meter.store.spool import SpoolingStore
+
+_CLOSE_SECONDS = 10.0
+
+
+class Ledger:
+    """One ledger, open. Thread-safe.
+
+    Opening migrates a fresh SQLite file, lists the calls of dead processes as unsettled, and
+    writes what was spooled while the ledger was away.
+
+    Raises: ConfigError, StoreUnavailable, SchemaMismatch.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the ledger that the settings name."""
+        self._engine = open_engine(settings.database_url, durability=settings.durability)
+        try:
+            require_current(self._engine)
+            self.keys = Keys(self._engine)
+            self._inner = LedgerStore(
+                self._engine, lease_s=settings.hold_seconds, queue_size=settings.queue_size
+            )
+            self._inner.sweep(now_us())
+            self.store: Store = self._inner
+            if settings.on_store_failure == "spool":
+                spooling = SpoolingStore(self._inner, Path(settings.spool_path))
+                spooling.replay()
+                self.store = spooling
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    def close(self) -> None:
+        """Write what is queued, bounded in time, and let go of the database."""
+        self._inner.close(_CLOSE_SECONDS)
+        self._engine.dispose()
+
+    def sweep(self) -> int:
+        """List calls as unsettled that nobody will end any more; return how many."""
+        return self._inner.sweep(now_us())
+
+    def ping(self) -> None:
+        """Read the schema's revision from the ledger. Raises: StoreUnavailable, SchemaMismatch."""
+        found, expected = current_revision(self._engine), head_revision()
+        if found != expected:
+            raise SchemaMismatch(f"found schema revision {found}, expected {expected}")
+
+    def budget(self, name: str) -> BudgetRow | None:
+        """Return one budget as it stands now, None when there is none of that name."""
+        return reads.standing(self._engine, name, now_us=now_us())
+
+    def set_budget(self, budget: Budget) -> None:
+        """Set or replace a budget."""
+        reads.set_budget(self._engine, budget, now_us=now_us())
+
+    def remove_budget(self, name: str) -> bool:
+        """Remove a budget; return whether there was one."""
+        return reads.remove_budget(self._engine, name)
+
+    def budgets(self) -> list[BudgetRow]:
+        """Return every budget as it stands now."""
+        return reads.budgets(self._engine, now_us=now_us())
+
+    def usage(
+        self,
+        by: Sequence[str],
+        *,
+        since_us: int | None,
+        until_us: int | None,
+        tz: str,
+        filters: Mapping[str, str],
+    ) -> list[UsageRow]:
+        """Return sums over ended calls, grouped."""
+        return reads.usage(
+            self._engine, by=by, since_us=since_us, until_us=until_us, tz=tz, **filters
+        )
+
+    def calls(
+        self,
+        *,
+        since_us: int | None,
+        until_us: int | None,
+        limit: int | None,
+        newest_first: bool,
+        filters: Mapping[str, str],
+    ) -> Iterator[CallRow]:
+        """Yield calls one by one."""
+        return reads.calls(
+            self._engine,
+            since_us=since_us,
+            until_us=until_us,
+            limit=limit,
+            newest_first=newest_first,
+            **filters,
+        )
+
+    def accuracy(self, *, since_us: int | None, until_us: int | None) -> list[AccuracyRow]:
+        """Return how estimates compared with what was reported, by model."""
+        return reads.accuracy(self._engine, since_us=since_us, until_us=until_us)

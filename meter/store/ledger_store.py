@@ -1,0 +1,190 @@
+"""Take the records of calls and keep them: the writing side of the ledger.
+
+Implements `meter.core.ports.Store`. All writes of a process go through one committer; what they
+mean is in `writing`. Called by the façade, which hands it to the pipeline.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import TypeVar, cast
+
+from sqlalchemy import Engine
+
+from meter.core.budgets import Hold, Refusal
+from meter.core.call import Call
+from meter.core.event import Correction, UsageEvent
+from meter.core.rates import RateCard
+from meter.errors import StoreError
+from meter.store import owners, sweeping
+from meter.store.committer import BATCH_SIZE, QUEUE_SIZE, Committer
+from meter.store.encoding import believable, correction_to_row, event_to_row, open_call_to_row
+from meter.store.failures import ConnectionLost, Interrupted
+from meter.store.kept_connection import KeptConnection
+from meter.store.requests import Answer, Correct, Release, Request, Reserve, Settle
+from meter.store.writing import write_batch
+
+LEASE_S = 900.0
+"""How long a call may be in flight before it counts as lost; a later end is still recorded."""
+
+Result = TypeVar("Result")
+
+_MOST_KNOWN = 10_000
+_ATTEMPTS_WHEN_INTERRUPTED = 8
+
+
+class LedgerStore:
+    """The store of the pipeline, on an engine whose schema is current.
+
+    Every write has an id chosen by the caller; repeating one is a no-op. The futures raise
+    StoreUnavailable, ConflictingWrite. Safe to use from all threads, and after a fork.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        lease_s: float = LEASE_S,
+        queue_size: int = QUEUE_SIZE,
+        batch_size: int = BATCH_SIZE,
+    ) -> None:
+        """Take the engine; `lease_s` is how long a call may be in flight, in seconds."""
+        self._engine = engine
+        self._lease_us = int(lease_s * 1_000_000)
+        self._connection = KeptConnection(engine)
+        self._known_cards: set[str] = set()
+        self._known_routes: set[int] = set()
+        self._committer: Committer[Request, Answer] = Committer(
+            self._write, queue_size=queue_size, batch_size=batch_size
+        )
+
+    def reserve(
+        self, call: Call, issuer: str, card: RateCard | None, *, on_this_thread: bool = False
+    ) -> "Future[tuple[Hold, ...] | Refusal]":
+        """Durably note that the call is about to leave, with its holds: all budgets or none.
+
+        `card` is the rate card that will rate it; it is stored the first time a call uses it.
+        """
+        row = open_call_to_row(
+            call, issuer, card.id if card else None, owners.this_process(),
+            call.started_us + self._lease_us,
+        )  # fmt: skip
+        request = Reserve(call, row, self._unless_known(card))
+        answer = self._committer.submit(request, on_this_thread=on_this_thread)
+        return cast("Future[tuple[Hold, ...] | Refusal]", answer)
+
+    def settle(
+        self, event: UsageEvent, card: RateCard | None = None, *, on_this_thread: bool = False
+    ) -> "Future[None]":
+        """Durably record how the call ended; its holds end in the same transaction.
+
+        A fact is never refused: usage above the hold counts in full, and the end of a call that
+        the sweep had given up becomes a correction. `card` is for a call that was not reserved.
+        """
+        charge = believable(event.charge)
+        if charge is not event.charge:
+            event = replace(event, charge=charge)
+        request = Settle(event, event_to_row(event), self._unless_known(card))
+        answer = self._committer.submit(request, on_this_thread=on_this_thread)
+        return cast("Future[None]", answer)
+
+    def release(self, call: Call) -> "Future[None]":
+        """Undo `reserve` for a call that was never sent: nothing is owed."""
+        return cast("Future[None]", self._committer.submit(Release(call.id)))
+
+    def correct(self, correction: Correction, card: RateCard | None = None) -> "Future[None]":
+        """Durably add a later truth on an ended call, with entries for the difference.
+
+        `card` is the one that the correction's charge names, when it is new to the ledger.
+        """
+        correction = replace(correction, charge=believable(correction.charge))
+        answer = self._committer.submit(
+            Correct(correction, correction_to_row(correction), self._unless_known(card))
+        )
+        return cast("Future[None]", answer)
+
+    def sweep(self, now_us: int, *, dead_owners: bool = True) -> int:
+        """Close the calls that nobody will end any more (see `sweeping`); return how many.
+
+        Raises: StoreUnavailable.
+        """
+        return self._persistently(
+            lambda: sweeping.sweep(self._engine, now_us, dead_owners=dead_owners)
+        )
+
+    def close(self, timeout_s: float | None = 10.0) -> bool:
+        """Write what is queued and stop; return whether that ended within the timeout.
+
+        The engine stays open: whoever opened it closes it.
+        """
+        ended = self._committer.close(timeout_s)
+        if ended:
+            self._connection.close()
+        return ended
+
+    def _unless_known(self, card: RateCard | None) -> RateCard | None:
+        return None if card is None or card.id in self._known_cards else card
+
+    def _write(self, requests: Sequence[Request]) -> list[Answer | Exception]:
+        """Write a batch; on the committer's thread."""
+        answers = self._commit(requests)
+        blocked = [
+            place
+            for place, answer in enumerate(answers)
+            if isinstance(answer, Refusal) and answer.may_fit_later
+        ]
+        if blocked and self._freed_by_sweep([requests[place] for place in blocked]):
+            again = self._commit([requests[place] for place in blocked])
+            for place, answer in zip(blocked, again, strict=True):
+                answers[place] = answer
+        return answers
+
+    def _freed_by_sweep(self, blocked: Sequence[Request]) -> bool:
+        """Whether holds of expired calls stood in the way: a leaked hold refuses nobody."""
+        now_us = max(request.row["started_us"] for request in blocked if type(request) is Reserve)
+        if not sweeping.any_expired(self._engine, now_us):
+            return False
+        return self.sweep(now_us, dead_owners=False) > 0
+
+    def _commit(self, requests: Sequence[Request]) -> list[Answer | Exception]:
+        try:
+            return self._persistently(lambda: self._transact(requests))
+        except StoreError:
+            raise
+        except Exception as error:
+            if len(requests) == 1:
+                what = f"found a record that the ledger cannot take: {error}"
+                return [StoreError(" ".join(what.split()))]
+        # One of them cannot be written at all. Alone, it fails alone.
+        return [answer for request in requests for answer in self._commit([request])]
+
+    def _transact(self, requests: Sequence[Request]) -> list[Answer | Exception]:
+        with self._connection.transaction() as connection:
+            written = write_batch(connection, requests, self._known_routes)
+        # Only now: what is not committed is not known to be there.
+        for request in requests:
+            if not isinstance(request, Release) and request.card is not None:
+                self._known_cards.add(request.card.id)
+        if len(self._known_routes) > _MOST_KNOWN:
+            self._known_routes.clear()
+        self._known_routes |= written.route_ids
+        return written.answers
+
+    def _persistently(self, write: Callable[[], Result]) -> Result:
+        """Run a write, once more when its connection broke, a few times when it was interrupted.
+
+        Repeating is safe: what did get written is found by its ids.
+        """
+        interrupted = lost = 0
+        while True:
+            try:
+                return write()
+            except ConnectionLost:
+                lost += 1
+                if lost > 1:
+                    raise
+                self._engine.dispose()
+            except Interrupted:
+                interrupted += 1
+                if interrupted >= _ATTEMPTS_WHEN_INTERRUPTED:
+                    raise

@@ -1,0 +1,429 @@
+"""Answer questions about the ledger: calls one by one, sums, accuracy, budgets.
+
+Corrections are applied everywhere: a call shows as it is now known. Sums are exact integers.
+Called by the façade, the reports and the command line.
+"""
+
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Engine, Select, and_, case, func, or_, select
+
+from meter.core.call import Basis, Outcome
+from meter.core.rating import ChargeLine
+from meter.core.reading import UNMETERED
+from meter.core.usage import Usage
+from meter.errors import InputError
+from meter.store.budget_rows import BudgetRow, budgets, remove_budget, set_budget, standing
+from meter.store.encoding import (
+    UNIT_COLUMNS,
+    AnyRow,
+    charge_from_row,
+    pairs_from_json,
+    texts_from_json,
+    usage_from_row,
+)
+from meter.store.engine import read_connection
+from meter.store.filters import where
+from meter.store.grouping import Dimension, dimensions_of, sorting_key
+from meter.store.latest import latest_events
+from meter.store.schema import open_calls
+from meter.store.types import BASES, BASIS_NUMBERS, OUTCOME_NUMBERS, OUTCOMES
+
+__all__ = [
+    "AccuracyRow",
+    "BudgetRow",
+    "CallRow",
+    "UsageRow",
+    "accuracy",
+    "budgets",
+    "calls",
+    "count_open",
+    "remove_budget",
+    "set_budget",
+    "standing",
+    "usage",
+]
+
+_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """One call as it is now known.
+
+    `state` is "settled", "unsettled" (nobody knows its usage) or "in_flight"; a call in flight
+    has no end, outcome, basis or cost yet. Times are microseconds UTC, costs nanos; None means
+    unknown. `unpriced` says why there is no cost. `corrections` counts those applied.
+    """
+
+    id: UUID
+    operation_id: UUID
+    state: str
+    started_us: int
+    ended_us: int | None
+    first_byte_us: int | None
+    provider: str
+    issuer: str
+    endpoint: str
+    model_requested: str | None
+    model_served: str | None
+    subject: str | None
+    key_id: str | None
+    tags: tuple[tuple[str, str], ...]
+    streaming: bool
+    outcome: Outcome | None
+    basis: Basis | None
+    status: int | None
+    usage: Usage | None
+    cost_nanos: int | None
+    currency: str | None
+    lines: tuple[ChargeLine, ...]
+    unpriced: str | None
+    rate_card_id: str | None
+    estimated_input_tokens: int | None
+    counted_output_tokens: int | None
+    provider_cost_nanos: int | None
+    bound_cost_nanos: int | None
+    service_tier: str | None
+    traits: tuple[tuple[str, str], ...]
+    response_id: str | None
+    defects: tuple[str, ...]
+    path: str | None
+    upstream: str | None
+    corrections: int
+
+    @property
+    def model(self) -> str | None:
+        """Return the model that was asked for, else the one that served."""
+        return self.model_requested or self.model_served
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """Sums over the ended calls of one group, in one currency.
+
+    `group` has a value for each name of `by`, None where a call has none: hours as
+    "2026-11-22T10:00+01:00", days and weeks (their Monday) as "2026-11-22", months as "2026-11".
+    Tokens are None when no call reported any of that unit, `cost_nanos` when no call is priced;
+    calls without a currency stand in the group's row when it has but one. `unpriced` calls used
+    something that no rate covers, `unknown` ones are unsettled, `failed` ones ended upstream.
+    """
+
+    group: tuple[str | None, ...]
+    currency: str | None
+    cost_nanos: int | None
+    calls: int
+    input_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    unpriced: int
+    estimated: int
+    unknown: int
+    unmetered: int
+    failed: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyRow:
+    """How input estimates compared with what the provider reported, for one kind of call.
+
+    `exact` counts estimates that met the report. The errors are |estimate - reported| / reported
+    (0.02 is two percent): the median and the 95th percentile.
+    """
+
+    provider: str
+    model: str | None
+    endpoint: str
+    calls: int
+    exact: int
+    error_median: float
+    error_p95: float
+
+
+def calls(
+    engine: Engine,
+    *,
+    since_us: int | None = None,
+    until_us: int | None = None,
+    limit: int | None = None,
+    newest_first: bool = True,
+    state: str = "ended",
+    **filters: str | None,
+) -> Iterator[CallRow]:
+    """Yield calls that started in [since_us, until_us), streamed.
+
+    `state`: "ended", "in_flight", or "any" (those in flight first). `filters` are exact: subject,
+    model, provider, endpoint, key, outcome, basis, tag ("team=search"), id.
+
+    Raises: InputError for a filter or a state that is not one of these, StoreUnavailable.
+    """
+    wanted = {name: text for name, text in filters.items() if text is not None}
+    if state not in _STATES:
+        raise InputError(f"found state {state!r}, expected one of {', '.join(_STATES)}")
+    tables: list[tuple[Any, Callable[[AnyRow], CallRow]]] = []
+    # A call in flight has no outcome or basis yet.
+    if state != "ended" and not wanted.keys() & {"outcome", "basis"}:
+        tables.append((open_calls, _open_call_row))
+    if state != "in_flight":
+        tables.append((latest_events(), _call_row))
+    chosen = [
+        (_ordered(select(table), table, since_us, until_us, wanted, newest_first), make)
+        for table, make in tables
+    ]
+    return _stream_calls(engine, chosen, limit)
+
+
+_STATES = ("ended", "in_flight", "any")
+
+
+def _stream_calls(
+    engine: Engine,
+    chosen: Sequence[tuple[Select[Any], Callable[[AnyRow], CallRow]]],
+    limit: int | None,
+) -> Iterator[CallRow]:
+    left = limit
+    with read_connection(engine) as connection:
+        for statement, make in chosen:
+            if left is not None:
+                statement = statement.limit(left)
+            streamed = statement.execution_options(yield_per=_AT_ONCE)
+            with connection.execute(streamed) as found:
+                for row in found.mappings():
+                    left = None if left is None else left - 1
+                    yield make(row)
+
+
+def usage(
+    engine: Engine,
+    *,
+    by: Sequence[str],
+    since_us: int | None = None,
+    until_us: int | None = None,
+    tz: str = "UTC",
+    **filters: str | None,
+) -> list[UsageRow]:
+    """Return sums over the ended calls that started in [since_us, until_us).
+
+    `by` names groups: subject, model, model_served, provider, issuer, endpoint, key, outcome,
+    basis, currency, hour, day, week, month (in the zone `tz`) and "tag:<name>". `filters` as for
+    `calls`. One row for each group and currency, sorted by group.
+
+    Raises: InputError for a name that is not one of these, ConfigError for an unknown zone,
+    StoreUnavailable.
+    """
+    events = latest_events()
+    wanted = {name: text for name, text in filters.items() if text is not None}
+    condition = where(events, since_us, until_us, wanted)
+    with read_connection(engine) as connection:
+        started = events.c.started_us
+        # Two statements: together they would scan what each finds at the end of an index.
+        first, last = [
+            connection.execute(select(bound(started)).where(condition)).scalar_one()
+            for bound in (func.min, func.max)
+        ]
+        if first is None:
+            return []
+        dimensions = dimensions_of(by, events, tz, first, last)
+        keys = [column.label(f"key{i}") for i, d in enumerate(dimensions) for column in d.columns]
+        statement = (
+            select(*keys, events.c.currency, *_sums(events))
+            .where(condition)
+            .group_by(*[column for d in dimensions for column in d.columns], events.c.currency)
+        ).execution_options(yield_per=_AT_ONCE)
+        with connection.execute(statement) as found:
+            return _usage_rows((tuple(row) for row in found), dimensions)
+
+
+def count_open(engine: Engine) -> int:
+    """Return how many calls are in flight. Raises: StoreUnavailable."""
+    with read_connection(engine) as connection:
+        return int(connection.execute(select(func.count()).select_from(open_calls)).scalar_one())
+
+
+def accuracy(
+    engine: Engine, *, since_us: int | None = None, until_us: int | None = None
+) -> list[AccuracyRow]:
+    """Return how input estimates compared with reports, by provider, model and endpoint.
+
+    Only calls whose usage was reported count. Raises: StoreUnavailable.
+    """
+    events = latest_events()
+    model = func.coalesce(events.c.model_requested, events.c.model_served)
+    statement = select(
+        events.c.provider, model, events.c.endpoint, events.c.estimated_input_tokens,
+        events.c.input_tokens,
+    ).where(
+        where(events, since_us, until_us, {}),
+        events.c.basis == BASIS_NUMBERS[Basis.REPORTED],
+        events.c.estimated_input_tokens.is_not(None),
+        events.c.input_tokens > 0,
+    ).execution_options(yield_per=_AT_ONCE)  # fmt: skip
+    errors: dict[tuple[str, str | None, str], array[float]] = {}
+    with read_connection(engine) as connection, connection.execute(statement) as found:
+        for provider, name, endpoint, estimated, reported in found:
+            group = errors.setdefault((provider, name, endpoint), array("d"))
+            group.append(abs(estimated - reported) / reported)
+    rows = []
+    for key in sorted(errors, key=sorting_key):
+        ordered = sorted(errors[key])
+        exact = sum(1 for error in ordered if error == 0)
+        p95 = ordered[min(len(ordered) * 95 // 100, len(ordered) - 1)]
+        rows.append(AccuracyRow(*key, len(ordered), exact, ordered[(len(ordered) - 1) // 2], p95))
+    return rows
+
+
+def _ordered(
+    statement: Select[Any],
+    table: Any,
+    since_us: int | None,
+    until_us: int | None,
+    wanted: dict[str, str],
+    newest_first: bool,
+) -> Select[Any]:
+    order = [table.c.started_us, table.c.call_id]
+    return statement.where(where(table, since_us, until_us, wanted)).order_by(
+        *[column.desc() if newest_first else column.asc() for column in order]
+    )
+
+
+# --- sums -------------------------------------------------------------------------------------
+
+
+def _sums(events: Any) -> list[ColumnElement[Any]]:
+    """Return cost, tokens, calls and counts, in the order in which `_usage_row` takes them."""
+    refused = events.c.outcome == OUTCOME_NUMBERS[Outcome.REFUSED]
+    unknown = events.c.basis == BASIS_NUMBERS[Basis.UNKNOWN]
+    ended_upstream = events.c.outcome.in_(
+        [OUTCOME_NUMBERS[Outcome.UPSTREAM_FAILED], OUTCOME_NUMBERS[Outcome.TIMED_OUT]]
+    )
+    return [
+        func.sum(events.c.cost_nanos),
+        *[func.sum(events.c[name]) for name in UNIT_COLUMNS],
+        func.count(),
+        *[
+            func.sum(case((condition, 1), else_=0))
+            for condition in (
+                and_(events.c.cost_nanos.is_(None), ~unknown),
+                events.c.basis == BASIS_NUMBERS[Basis.ESTIMATED],
+                unknown,
+                events.c.endpoint == UNMETERED,
+                and_(~refused, or_(ended_upstream, func.coalesce(events.c.status, 0) >= 400)),
+                refused,
+            )
+        ],
+    ]
+
+
+def _usage_rows(
+    found: Iterator[tuple[Any, ...]], dimensions: Sequence[Dimension]
+) -> list[UsageRow]:
+    """Fold the database's groups into the rows asked for."""
+    width = sum(len(dimension.columns) for dimension in dimensions)
+    folded: dict[tuple[str | None, ...], dict[str | None, list[int | None]]] = {}
+    for row in found:
+        values = iter(row[:width])
+        group = tuple(
+            dimension.text(*[next(values) for _ in dimension.columns]) for dimension in dimensions
+        )
+        sums = [None if value is None else int(value) for value in row[width + 1 :]]
+        by_currency = folded.setdefault(group, {})
+        currency = row[width]
+        by_currency[currency] = _added(by_currency.get(currency), sums)
+    rows = []
+    for group in sorted(folded, key=sorting_key):
+        by_currency = folded[group]
+        if None in by_currency and len(by_currency) == 2:
+            (only,) = [currency for currency in by_currency if currency is not None]
+            by_currency[only] = _added(by_currency[only], by_currency.pop(None))
+        for currency in sorted(by_currency, key=lambda text: (text is None, text)):
+            rows.append(_usage_row(group, currency, by_currency[currency]))
+    return rows
+
+
+def _added(sums: list[int | None] | None, more: list[int | None]) -> list[int | None]:
+    if sums is None:
+        return more
+    return [b if a is None else a if b is None else a + b for a, b in zip(sums, more, strict=True)]
+
+
+def _usage_row(
+    group: tuple[str | None, ...], currency: str | None, sums: list[int | None]
+) -> UsageRow:
+    cost_nanos, i, cr, cw, o, r = sums[:6]
+    calls, *counts = [count or 0 for count in sums[6:]]
+    return UsageRow(group, currency, cost_nanos, calls, i, cr, cw, o, r, *counts)
+
+
+# --- rows -------------------------------------------------------------------------------------
+
+
+def _call_row(row: AnyRow) -> CallRow:
+    charge = charge_from_row(row)
+    basis = BASES[row["basis"]]
+    return CallRow(
+        id=row["call_id"],
+        operation_id=row["operation_id"] or row["call_id"],
+        state="unsettled" if basis is Basis.UNKNOWN else "settled",
+        ended_us=row["ended_us"],
+        first_byte_us=row["first_byte_us"],
+        model_served=row["model_served"],
+        outcome=OUTCOMES[row["outcome"]],
+        basis=basis,
+        status=row["status"],
+        usage=usage_from_row(row),
+        cost_nanos=charge.amount_nanos,
+        currency=charge.currency,
+        lines=charge.lines,
+        unpriced=charge.unpriced,
+        counted_output_tokens=row["counted_output_tokens"],
+        provider_cost_nanos=row["provider_cost_nanos"],
+        service_tier=row["service_tier"],
+        traits=pairs_from_json(row["traits"]),
+        response_id=row["response_id"],
+        defects=texts_from_json(row["defects"]),
+        corrections=row["corrections"],
+        **_of_both(row),
+    )
+
+
+def _open_call_row(row: AnyRow) -> CallRow:
+    return CallRow(
+        id=row["call_id"],
+        operation_id=row["operation_id"],
+        state="in_flight",
+        ended_us=None,
+        first_byte_us=None,
+        model_served=None,
+        outcome=None,
+        basis=None,
+        status=None,
+        usage=None,
+        cost_nanos=None,
+        currency=None,
+        lines=(),
+        unpriced=None,
+        counted_output_tokens=None,
+        provider_cost_nanos=None,
+        service_tier=None,
+        traits=(),
+        response_id=None,
+        defects=(),
+        corrections=0,
+        **_of_both(row),
+    )
+
+
+def _of_both(row: AnyRow) -> dict[str, Any]:
+    same = (
+        "started_us", "provider", "issuer", "endpoint", "model_requested", "subject", "key_id",
+        "rate_card_id", "estimated_input_tokens", "bound_cost_nanos", "path", "upstream",
+    )  # fmt: skip
+    tags = pairs_from_json(row["tags"])
+    return {name: row[name] for name in same} | {"tags": tags, "streaming": bool(row["streaming"])}

@@ -1,0 +1,286 @@
+"""Name the tables of the ledger. Only `meter/store/` and `migrations/env.py` read this.
+
+All amounts are BIGINT nanos of a currency, all times BIGINT microseconds since 1970-01-01 UTC.
+Null means unknown or not said, never zero. `usage_events`, `corrections` and `entries` are only
+ever added to. The wide columns come first because PostgreSQL pads narrow ones before them.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Index,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from meter.store.types import Id
+
+HEAD_REVISION = "0002"
+"""The migration that this release's code is written for (a test compares it with the folder)."""
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+open_calls = Table(
+    "open_calls",
+    metadata,
+    Column("call_id", Id, primary_key=True),
+    Column("started_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Column("estimated_input_tokens", BigInteger),
+    Column("bound_input_tokens", BigInteger),
+    Column("bound_output_tokens", BigInteger),
+    Column("bound_cost_nanos", BigInteger),
+    Column("streaming", SmallInteger, nullable=False),
+    Column("operation_id", Id, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("issuer", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("model_requested", Text),
+    Column("subject", Text),
+    Column("key_id", Text),
+    Column("tags", Text),
+    Column("bound_currency", Text),
+    Column("rate_card_id", Text),
+    Column("path", Text),
+    Column("upstream", Text),
+    sqlite_with_rowid=False,
+)
+"""Calls that left and have not ended. `owner` is the process that sent it (see `owners`)."""
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("call_id", Id, primary_key=True),
+    Column("budget_id", Text, primary_key=True),
+    Column("window_start_us", BigInteger, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    CheckConstraint("amount >= 0", name="amount"),
+    sqlite_with_rowid=False,
+)
+"""What each open call has set aside, in the measure of the budget."""
+
+
+usage_events = Table(
+    "usage_events",
+    metadata,
+    Column("call_id", Id, primary_key=True),
+    Column("started_us", BigInteger, nullable=False),
+    Column("duration_us", BigInteger, nullable=False),
+    Column("route_id", BigInteger, nullable=False),
+    Column("first_byte_after_us", BigInteger),
+    Column("estimated_input_tokens", BigInteger),
+    Column("input_tokens", BigInteger),
+    Column("cache_read_tokens", BigInteger),
+    Column("cache_write_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("counted_output_tokens", BigInteger),
+    Column("cost_nanos", BigInteger),
+    Column("provider_cost_nanos", BigInteger),
+    Column("bound_cost_nanos", BigInteger),
+    Column("status", SmallInteger),
+    Column("outcome", SmallInteger, nullable=False),
+    Column("basis", SmallInteger, nullable=False),
+    Column("streaming", SmallInteger, nullable=False),
+    Column("swept", SmallInteger),
+    Column("operation_id", Id),
+    Column("subject", Text),
+    Column("key_id", Text),
+    Column("tags", Text),
+    Column("other_units", Text),
+    Column("lines", Text),
+    Column("response_id", Text),
+    Column("traits", Text),
+    Column("defects", Text),
+    Column("path", Text),
+    Index(None, "started_us"),
+    Index(None, "subject", "started_us"),
+    sqlite_with_rowid=False,
+)
+"""One immutable row for each call that ended, with its route; see `latest` for both together.
+
+`duration_us` and `first_byte_after_us` count from the start. `operation_id` null: the call's own
+id. The usage is in the five token columns and in `other_units` (JSON of the quantities without a
+column; null: the usage is unknown). `outcome` and `basis` are numbered in `types`. `swept` is 1
+when nobody saw the call's end and the sweep wrote the row. `bound_cost_nanos` is in the currency
+of the charge.
+"""
+
+routes = Table(
+    "routes",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("provider", Text, nullable=False),
+    Column("issuer", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("model_requested", Text),
+    Column("model_served", Text),
+    Column("service_tier", Text),
+    Column("upstream", Text),
+    Column("currency", Text),
+    Column("rate_card_id", Text),
+    Column("unpriced", Text),
+    sqlite_with_rowid=False,
+)
+"""What many calls have in common, once: who served which model, rated by which card.
+
+The id is a hash of the rest, so it is known before the row is, and the same everywhere.
+"""
+
+corrections = Table(
+    "corrections",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("call_id", Id, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("ended_us", BigInteger),
+    Column("first_byte_us", BigInteger),
+    Column("input_tokens", BigInteger),
+    Column("cache_read_tokens", BigInteger),
+    Column("cache_write_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("counted_output_tokens", BigInteger),
+    Column("cost_nanos", BigInteger),
+    Column("provider_cost_nanos", BigInteger),
+    Column("number", SmallInteger, nullable=False),
+    Column("status", SmallInteger),
+    Column("outcome", SmallInteger),
+    Column("basis", SmallInteger, nullable=False),
+    Column("other_units", Text),
+    Column("lines", Text),
+    Column("currency", Text),
+    Column("rate_card_id", Text),
+    Column("unpriced", Text),
+    Column("model_served", Text),
+    Column("service_tier", Text),
+    Column("response_id", Text),
+    Column("traits", Text),
+    Column("defects", Text),
+    Column("reason", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    UniqueConstraint("call_id", "number"),
+    sqlite_with_rowid=False,
+)
+"""Later truths on calls that already have their row: the highest number of a call holds.
+
+Basis, usage and charge are the whole truth; the other columns are null where they stay as they
+were in the event.
+"""
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("source_id", Id, primary_key=True),
+    Column("number", SmallInteger, primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("amount_nanos", BigInteger, nullable=False),
+    Column("debit", Text, nullable=False),
+    Column("credit", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    CheckConstraint("amount_nanos > 0", name="amount"),
+    sqlite_with_rowid=False,
+)
+"""The ledger. `source_id` is the call or the correction that caused the entry."""
+
+balances = Table(
+    "balances",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("debits", BigInteger, nullable=False),
+    Column("credits", BigInteger, nullable=False),
+    CheckConstraint("debits >= 0 AND credits >= 0", name="sums"),
+    sqlite_with_rowid=False,
+)
+"""The sums of the entries, kept in the transaction that adds them."""
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("call_id", Id, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Which call billed a piece of work that can be looked at again: a batch, a job, a file."""
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("scope_kind", Text, nullable=False),
+    Column("scope_value", Text, nullable=False),
+    Column("measure", Text, nullable=False),
+    Column("limit_amount", BigInteger, nullable=False),
+    Column("currency", Text),
+    Column("span", Text, nullable=False),
+    Column("tz", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    CheckConstraint("limit_amount >= 0", name="limit"),
+    Index(None, "scope_value"),
+    sqlite_with_rowid=False,
+)
+"""Limits. A budget counts every call of the window it was made in, and of later windows."""
+
+budget_windows = Table(
+    "budget_windows",
+    metadata,
+    Column("budget_id", Text, primary_key=True),
+    Column("window_start_us", BigInteger, primary_key=True, autoincrement=False),
+    Column("spent", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    CheckConstraint("held >= 0", name="held"),
+    sqlite_with_rowid=False,
+)
+"""Where each budget stands, in its measure; one row for each window that a call touched."""
+
+rate_cards = Table(
+    "rate_cards",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("effective_from_us", BigInteger, nullable=False),
+    Column("effective_to_us", BigInteger),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("book", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("checked", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Every card that a call was rated with; the id is the hash of what it says."""
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger),
+    Column("revoked_us", BigInteger),
+    Column("may_name_users", SmallInteger, nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("tags", Text),
+    Column("models", Text),
+    Column("endpoints", Text),
+    UniqueConstraint("hash"),
+    sqlite_with_rowid=False,
+)
+"""The gateway's keys. `hash` is that of the secret, which is stored nowhere; `models` and
+`endpoints` are JSON lists of what the key may use (null: everything)."""

@@ -1,0 +1,172 @@
+"""Build the statements of a batch once for each kind of database.
+
+Called by the batch and the sweep. Knows columns, not their meaning.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Executable,
+    Table,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    delete,
+    func,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
+
+from meter.store.latest import first_events
+from meter.store.prepared import Prepared
+from meter.store.schema import (
+    balances,
+    budget_windows,
+    budgets,
+    claims,
+    corrections,
+    entries,
+    holds,
+    open_calls,
+    rate_cards,
+    routes,
+    usage_events,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """Statements with their parameters' names in brackets."""
+
+    budgets_in: Prepared
+    """Budgets by scope value [values]."""
+    open_in: Prepared
+    """Locks the open calls among [ids]; gives each with its holds."""
+    ended_in: Prepared
+    """The calls among [ids] that have an event."""
+    windows_in: Prepared
+    """Locks budget windows: on SQLite the one with [budget_id] and [start_us], on PostgreSQL
+    those whose keys the arrays [budget_ids] and [starts_us] name."""
+    add_windows: Prepared
+    add_cards: Prepared
+    add_routes: Prepared
+    add_open_calls: Prepared
+    add_holds: Prepared
+    add_events: Prepared
+    claims_in: Prepared
+    """The claims with one of [names]."""
+    add_claims: Prepared
+    add_entries: Prepared
+    move_windows: Prepared
+    """Adds [add_spent] and [add_held] to window [of_budget], [of_start]."""
+    move_balances: Prepared
+    drop_open_calls: Prepared
+    """Removes open calls: on SQLite the one with [id], on PostgreSQL those with [ids]."""
+    drop_holds: Prepared
+    """Removes the holds of calls, which are named likewise."""
+    one_open_call: Prepared
+    one_event: Prepared
+    corrections_of: Prepared
+    """The corrections of call [id], oldest first."""
+    one_correction: Prepared
+    add_correction: Prepared
+
+
+_KNOWN: dict[str, Statements] = {}
+
+
+def statements_for(dialect: Dialect) -> Statements:
+    """Return the statements for SQLite or PostgreSQL."""
+    if dialect.name not in _KNOWN:
+        _KNOWN[dialect.name] = _statements(dialect)
+    return _KNOWN[dialect.name]
+
+
+def _statements(dialect: Dialect) -> Statements:
+    native = dialect.name == "postgresql"
+    insert: Any = postgresql.insert if native else sqlite.insert
+
+    def prepare(**statements: Executable) -> Statements:
+        return Statements(**{name: Prepared(s, dialect) for name, s in statements.items()})
+
+    def add(table: Table) -> Any:
+        return insert(table).on_conflict_do_nothing()
+
+    def among(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+        if native:
+            return column == any_(bindparam(name, type_=postgresql.ARRAY(column.type)))
+        return column.in_(bindparam(name, expanding=True))
+
+    def of_calls(column: ColumnElement[Any]) -> ColumnElement[bool]:
+        return among(column, "ids") if native else column == bindparam("id")
+
+    if native:
+        keys = select(
+            func.unnest(bindparam("budget_ids", type_=postgresql.ARRAY(Text))),
+            func.unnest(bindparam("starts_us", type_=postgresql.ARRAY(BigInteger))),
+        )
+        chosen_windows: ColumnElement[bool] = tuple_(
+            budget_windows.c.budget_id, budget_windows.c.window_start_us
+        ).in_(keys)
+    else:
+        chosen_windows = and_(
+            budget_windows.c.budget_id == bindparam("budget_id"),
+            budget_windows.c.window_start_us == bindparam("start_us"),
+        )
+    moved = insert(balances)
+    return prepare(
+        budgets_in=select(budgets).where(among(budgets.c.scope_value, "values")),
+        open_in=select(
+            open_calls.c.call_id, holds.c.budget_id, holds.c.window_start_us, holds.c.amount
+        )
+        .select_from(open_calls.outerjoin(holds, holds.c.call_id == open_calls.c.call_id))
+        .where(among(open_calls.c.call_id, "ids"))
+        .order_by(open_calls.c.call_id)
+        .with_for_update(of=open_calls),
+        ended_in=select(usage_events.c.call_id).where(among(usage_events.c.call_id, "ids")),
+        windows_in=select(budget_windows)
+        .where(chosen_windows)
+        .order_by(budget_windows.c.budget_id, budget_windows.c.window_start_us)
+        .with_for_update(),
+        add_windows=add(budget_windows),
+        add_cards=add(rate_cards),
+        add_routes=add(routes),
+        add_open_calls=add(open_calls),
+        add_holds=insert(holds),
+        add_events=add(usage_events),
+        claims_in=select(claims).where(among(claims.c.name, "names")),
+        add_claims=add(claims),
+        add_entries=insert(entries),
+        move_windows=update(budget_windows)
+        .where(
+            budget_windows.c.budget_id == bindparam("of_budget"),
+            budget_windows.c.window_start_us == bindparam("of_start"),
+        )
+        .values(
+            spent=budget_windows.c.spent + bindparam("add_spent"),
+            held=budget_windows.c.held + bindparam("add_held"),
+        ),
+        move_balances=moved.on_conflict_do_update(
+            index_elements=[balances.c.account, balances.c.currency],
+            set_={
+                "debits": balances.c.debits + moved.excluded.debits,
+                "credits": balances.c.credits + moved.excluded.credits,
+            },
+        ),
+        drop_open_calls=delete(open_calls).where(of_calls(open_calls.c.call_id)),
+        drop_holds=delete(holds).where(of_calls(holds.c.call_id)),
+        one_open_call=select(open_calls).where(open_calls.c.call_id == bindparam("id")),
+        one_event=first_events().where(usage_events.c.call_id == bindparam("id")),
+        corrections_of=select(corrections)
+        .where(corrections.c.call_id == bindparam("id"))
+        .order_by(corrections.c.number),
+        one_correction=select(corrections).where(corrections.c.id == bindparam("id")),
+        add_correction=insert(corrections),
+    )

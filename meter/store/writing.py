@@ -1,0 +1,315 @@
+"""Write one batch of requests in one transaction, with a fixed number of statements.
+
+Everything that the batch needs is read first and locked: budgets, open calls with their holds,
+budget windows. The requests are then decided one after another in memory, so that each sees what
+the ones before it did and none can spoil another's answer. At the end the differences are written.
+
+The locks are taken in the same order everywhere: budgets (shared), open calls by id, budget
+windows by key, balances by account. Called by the ledger store and the sweep.
+"""
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from meter.core.budgets import Hold, Refusal, admit
+from meter.core.ledger import Entry, balances_of, entries_of
+from meter.core.rating import Charge
+from meter.core.usage import Usage
+from meter.errors import ConflictingWrite, StoreError, StoreUnavailable
+from meter.store.batch import Batch
+from meter.store.budget_rows import counted_budget_from_row
+from meter.store.corrections import correct, late_settle
+from meter.store.encoding import AnyRow, Row, card_to_row, clean, event_to_row, split_event_row
+from meter.store.engine import on_cursor
+from meter.store.failures import Interrupted
+from meter.store.prepared import Runner, Work
+from meter.store.requests import Answer, Correct, Release, Request, Reserve, Settle
+from meter.store.statements import statements_for
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a batch: an answer for each request, and the routes that it made sure of.
+
+    An answer is an exception where that request alone failed (ConflictingWrite, StoreError).
+    """
+
+    answers: list[Answer | Exception]
+    route_ids: frozenset[int]
+
+
+def write_batch(
+    connection: Connection, requests: Sequence[Request], known_routes: Container[int] = ()
+) -> Written:
+    """Carry out the requests in their order, inside the connection's transaction.
+
+    `known_routes` are in the database for certain and need not be written. Raises:
+    StoreUnavailable; nothing of the batch is then written.
+    """
+    dialect = connection.dialect
+    with on_cursor(connection) as cursor:
+        runner = Runner(cursor, native=dialect.name == "postgresql")
+        batch = Batch(runner, statements_for(dialect), known_routes)
+        _load(batch, requests)
+        answers = [_carry_out(batch, request) for request in requests]
+        route_ids = _flush(batch, requests)
+    return Written(answers, route_ids)
+
+
+def _load(batch: Batch, requests: Sequence[Request]) -> None:
+    ids = list({request.call_id for request in requests})
+    rows = [r.row for r in requests if isinstance(r, (Reserve, Settle))]
+    for request in requests:
+        if isinstance(request, Correct) and (event := batch.event(request.call_id)):
+            rows.append(dict(event))
+    values = {scope.value for row in rows for scope in batch.scopes_of(row)} | {""}
+    # In this order. Reading the budgets keeps them from being changed until the batch is
+    # committed, and when the events are read nobody else can end an open call any more.
+    budgets, opened, ended = batch.runner.ask_all(
+        [
+            (batch.statements.budgets_in, {"values": list(values)}),
+            (batch.statements.open_in, {"ids": ids}),
+            (batch.statements.ended_in, {"ids": ids}),
+        ]
+    )
+    for found in budgets:
+        counted = counted_budget_from_row(found)
+        batch.budgets.setdefault(counted.budget.scope, []).append(counted)
+    for found in opened:
+        known = batch.open_holds.get(found["call_id"], ())
+        if found["budget_id"] is not None:
+            hold = Hold(found["budget_id"], found["window_start_us"], found["amount"])
+            known = (*known, hold)
+        batch.open_holds[found["call_id"]] = known
+    batch.ended = {found["call_id"] for found in ended}
+    names = [name for r in requests if isinstance(r, Settle) for name in r.event.billing_ids]
+    if names:
+        claimed = batch.runner.ask(batch.statements.claims_in, names=names)
+        batch.claims = {found["name"]: found["call_id"] for found in claimed}
+    wanted = {
+        (budget.id, budget.window.bounds(row["started_us"])[0])
+        for row in rows
+        for budget in batch.budgets_of(row)
+    }
+    held = {(h.budget_id, h.window_start_us) for hs in batch.open_holds.values() for h in hs}
+    if wanted or held:
+        batch.lock_windows(wanted | held)
+
+
+def _carry_out(batch: Batch, request: Request) -> Answer | Exception:
+    try:
+        match request:
+            case Reserve():
+                return _reserve(batch, request)
+            case Settle():
+                _settle(batch, request)
+            case Release():
+                _close(batch, request.call_id)
+            case Correct():
+                correct(batch, request.row)
+    except StoreUnavailable:
+        raise
+    except StoreError as error:
+        return error
+    return None
+
+
+def _reserve(batch: Batch, request: Reserve) -> Answer:
+    call_id, row = request.call_id, request.row
+    if call_id in batch.ended or call_id in batch.events:
+        return ()
+    if call_id in batch.opened:
+        known_row, known_holds = batch.opened[call_id]
+        _require_same(known_row, row)
+        return known_holds
+    if call_id in batch.open_holds and call_id not in batch.closed:
+        _require_same(batch.runner.ask(batch.statements.one_open_call, id=call_id)[0], row)
+        return batch.open_holds[call_id]
+    budgets = batch.budgets_of(row)
+    at_us = request.call.started_us
+    standings = {budget.id: batch.window(budget, at_us).standing for budget in budgets}
+    verdict = admit(budgets, request.call.bound, standings, at_us)
+    if isinstance(verdict, Refusal):
+        return verdict
+    for hold in verdict:
+        batch.windows[hold.budget_id, hold.window_start_us].add_held += hold.amount
+    batch.opened[call_id] = (row, verdict)
+    return verdict
+
+
+_MAY_DIFFER = ("owner", "expires_us")
+
+
+def _require_same(known: AnyRow, row: Row) -> None:
+    for name, value in row.items():
+        if name not in _MAY_DIFFER and known[name] != value:
+            raise ConflictingWrite(
+                f"found call {row['call_id']} in flight with {name} {known[name]!r}, "
+                f"expected {value!r} as in this write: give each call an id of its own"
+            )
+
+
+def _once(batch: Batch, request: Settle) -> Settle:
+    """Return the request, with nothing owed where another call has billed the same work."""
+    event, call_id = request.event, request.call_id
+    if not event.billing_ids or not event.usage:
+        return request
+    claims = [batch.claims[name] for name in event.billing_ids if name in batch.claims]
+    others = [other for other in claims if other != call_id]
+    if not others:
+        new = {name: call_id for name in event.billing_ids if name not in batch.claims}
+        batch.claims |= new
+        batch.claimed |= new
+        return request
+    event = replace(
+        event,
+        usage=Usage(),
+        charge=Charge((), 0, event.charge.currency, event.charge.card_id),
+        defects=(*event.defects, f"this work is billed with call {others[0]}"),
+    )
+    return replace(request, event=event, row=event_to_row(event))
+
+
+def _settle(batch: Batch, request: Settle) -> None:
+    request = _once(batch, request)
+    call_id, row = request.call_id, request.row
+    if call_id in batch.events:
+        require_same_event(batch.events[call_id], row)
+        return
+    if call_id in batch.ended:
+        known = batch.runner.ask(batch.statements.one_event, id=call_id)[0]
+        if known["swept"] and not row["swept"]:
+            late_settle(batch, known, row)
+        elif not row["swept"]:
+            require_same_event(known, row)
+        return
+    _close(batch, call_id)
+    batch.events[call_id] = row
+    batch.spend(row, row)
+    batch.entries += entries_of(request.event.call, request.event.issuer, request.event.charge)
+
+
+def require_same_event(known: AnyRow, row: Row) -> None:
+    """Raise ConflictingWrite unless both rows say the same."""
+    for name, value in row.items():
+        if known[name] != value:
+            raise ConflictingWrite(
+                f"found call {row['call_id']} ended with {name} {known[name]!r}, expected "
+                f"{value!r} as in this write: an event never changes, add a correction"
+            )
+
+
+def _close(batch: Batch, call_id: UUID) -> None:
+    """End the holds of a call and forget that it is open."""
+    held: tuple[Hold, ...] = ()
+    if call_id in batch.opened:
+        held = batch.opened.pop(call_id)[1]
+    elif call_id in batch.open_holds and call_id not in batch.closed:
+        held = batch.open_holds[call_id]
+        batch.closed.add(call_id)
+    for hold in held:
+        batch.windows[hold.budget_id, hold.window_start_us].add_held -= hold.amount
+
+
+def _flush(batch: Batch, requests: Sequence[Request]) -> frozenset[int]:
+    """Write what the batch changes; return the ids of the routes that it wrote.
+
+    The most wanted locks, those of the balances, come last.
+    """
+    made = batch.statements
+    works: list[Work] = []
+    unseen: dict[int, int] = {}
+    cards = {r.card.id: r.card for r in requests if not isinstance(r, Release) and r.card}
+    if cards:
+        works.append((made.add_cards, [card_to_row(cards[name]) for name in sorted(cards)]))
+    works += _removals(batch)
+    stored, routes = _stored(batch)
+    if routes:
+        works.append((made.add_routes, routes))
+    claims = [{"name": n, "call_id": c} for n, c in sorted(batch.claimed.items())]
+    for statement, rows in (
+        (made.add_claims, claims),
+        (made.add_open_calls, [row for row, _ in batch.opened.values()]),
+        (made.add_events, stored),
+    ):
+        if rows:
+            unseen[len(works)] = len(rows)
+            works.append((statement, rows))
+    held = _held(batch)
+    if held:
+        works.append((made.add_holds, held))
+    moved = [
+        {"of_budget": key[0], "of_start": key[1], "add_spent": w.add_spent, "add_held": w.add_held}
+        for key, w in sorted(batch.windows.items())
+        if w.add_spent or w.add_held
+    ]
+    if moved:
+        works.append((made.move_windows, moved))
+    if batch.entries:
+        works.append((made.add_entries, [_entry_row(entry) for entry in batch.entries]))
+        works.append((made.move_balances, _balance_rows(batch.entries)))
+    written = batch.runner.put_all(works)
+    if any(written[place] != count for place, count in unseen.items()):
+        raise Interrupted("found a call written by another process at the same time: try again")
+    return frozenset(route["id"] for route in routes)
+
+
+def _stored(batch: Batch) -> tuple[list[Row], list[Row]]:
+    """Return the rows of the new events, and those of their routes that are new, in order."""
+    split = [split_event_row(row) for row in batch.events.values()]
+    routes = {route["id"]: route for _, route in split if route["id"] not in batch.known_routes}
+    return [stored for stored, _ in split], [routes[identity] for identity in sorted(routes)]
+
+
+def _removals(batch: Batch) -> list[Work]:
+    """Return what removes the calls that ended, and their holds where they had any."""
+    closed = sorted(batch.closed)
+    if not closed:
+        return []
+    rows: list[Row] = [{"ids": closed}]
+    if not batch.runner.native:
+        rows = [{"id": call_id} for call_id in closed]
+    works: list[Work] = [(batch.statements.drop_open_calls, rows)]
+    if any(batch.open_holds[call_id] for call_id in closed):
+        works.append((batch.statements.drop_holds, rows))
+    return works
+
+
+def _held(batch: Batch) -> list[Row]:
+    return [
+        {
+            "call_id": call_id,
+            "budget_id": hold.budget_id,
+            "window_start_us": hold.window_start_us,
+            "amount": hold.amount,
+        }
+        for call_id, (_, holds) in batch.opened.items()
+        for hold in holds
+    ]
+
+
+def _entry_row(entry: Entry) -> Row:
+    return {
+        "source_id": entry.source_id,
+        "number": entry.number,
+        "at_us": entry.at_us,
+        "amount_nanos": entry.amount_nanos,
+        "debit": clean(entry.debit),
+        "credit": clean(entry.credit),
+        "currency": clean(entry.currency),
+    }
+
+
+def _balance_rows(entries: Sequence[Entry]) -> list[Row]:
+    return [
+        {
+            "account": clean(account),
+            "currency": clean(currency),
+            "debits": balance.debits,
+            "credits": balance.credits,
+        }
+        for (account, currency), balance in balances_of(entries).items()
+    ]
