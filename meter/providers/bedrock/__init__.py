@@ -1,0 +1,1 @@
+"""The endpoints that Amazon defined: Bedrock's runtime."""

@@ -1,0 +1,1 @@
+"""The endpoint that Cloudflare Workers AI defined, beside those it shares with OpenAI."""

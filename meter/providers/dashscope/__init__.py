@@ -1,0 +1,1 @@
+"""The endpoints that Alibaba's DashScope defined, beside those it shares with OpenAI."""

@@ -1,0 +1,1 @@
+"""The endpoint of Hugging Face's text generation server, also behind SageMaker."""

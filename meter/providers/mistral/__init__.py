@@ -1,0 +1,1 @@
+"""The endpoints that Mistral defined, beside those it shares with OpenAI."""

@@ -1,0 +1,1 @@
+"""The endpoints that Ollama defined, beside those it shares with OpenAI."""

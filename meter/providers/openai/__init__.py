@@ -1,0 +1,1 @@
+"""The endpoints that OpenAI defined and that most other providers serve as well."""

@@ -1,0 +1,272 @@
+"""Read `GET …/files/{id}/content`: in the output file of a batch stands what each request used.
+
+Source: https://platform.openai.com/docs/api-reference/batch/request-output (SDK openai 3.54,
+2026-11): one line a request, `{id, custom_id, response: {status_code, request_id, body}, error}`,
+whose body is the usual answer with its own usage. Any other file owes nothing. The file may be
+fetched often and in parts: each line is billed once under its own name, and all of them in place
+of the batch whose output file this is.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from meter.core.call import Observation
+from meter.core.ports import AnswerObserver, OutputSink
+from meter.core.reading import Reading
+from meter.core.usage import Usage
+from meter.providers.endpoint import Endpoint, Request
+from meter.providers.foreign import label, whole
+from meter.providers.native import Native
+from meter.providers.observing import Observer, PassingObserver
+from meter.providers.openai.batches import TIER
+from meter.providers.openai.chat import Chat
+from meter.providers.openai.completions import Completions
+from meter.providers.openai.embeddings import Embeddings
+from meter.providers.openai.image_generations import ImageGenerations
+from meter.providers.openai.moderations import Moderations
+from meter.providers.openai.plain import PlainEndpoint
+from meter.providers.openai.responses import Responses
+from meter.providers.provider import Provider
+from meter.providers.sightings import MOST_DEFECTS
+from meter.wire import NDJSONFramer, decompressor_for
+
+MOST_LINES: Final = 50_000
+"""Lines that are kept apart until they are drained. OpenAI allows this many in a batch."""
+
+# The files of a container or of a vector store are no batch's output.
+_PATH: Final = re.compile(
+    r"^(?!.*/(?:containers|vector_stores)/).*/files/([^/]+)/content$", re.IGNORECASE
+)
+_JSON: Final = {"content-type": "application/json"}
+# What a body calls itself → the endpoint that answered. A picture's body names nothing.
+_ANSWERED: Final[Mapping[str, Endpoint]] = {
+    "chat.completion": Chat(),
+    "text_completion": Completions(),
+    "response": Responses(),
+    "list": Embeddings(),
+    "moderation": Moderations(),
+    "image": ImageGenerations(),
+}
+
+
+class _Response(msgspec.Struct):
+    status_code: Any = None
+    request_id: Any = None
+    body: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Line(msgspec.Struct):
+    custom_id: str
+    response: _Response | None
+    id: Any = None
+
+
+class _Kind(msgspec.Struct):
+    object: Any = None
+    results: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw = msgspec.Raw()
+
+
+_line = msgspec.json.Decoder(_Line)
+_kind = msgspec.json.Decoder(_Kind)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLine:
+    """What one request of a batch used.
+
+    `billing_id` is the provider's name for it, the same in every fetch. `usage` is None where an
+    answer came without one; a request that failed has used nothing.
+    """
+
+    billing_id: str
+    custom_id: str
+    endpoint: str
+    status: int | None
+    usage: Usage | None
+    model: str | None
+    traits: tuple[tuple[str, str], ...] = ()
+
+
+class BatchOutputObserver(PassingObserver):
+    """Watches the content of one file."""
+
+    __slots__ = ("_decompressor", "_defects", "_file_id", "_framer", "_is_output", "_lines",
+                 "_models", "_provider", "_sums", "_unreported")  # fmt: skip
+
+    def __init__(self, provider: Provider, file_id: str) -> None:
+        """Get ready for the content of the file of that id."""
+        super().__init__()
+        self._provider = provider
+        self._file_id = file_id
+        self._decompressor = decompressor_for(None)
+        self._framer = NDJSONFramer()
+        # Unknown (None) before the first line; an error's body is none.
+        self._is_output: bool | None = None
+        self._lines: list[BatchLine] = []
+        self._sums: dict[str, int] = {}
+        self._models: set[str | None] = set()
+        self._unreported = 0
+        self._defects: list[str] = []
+
+    @property
+    def billing_ids(self) -> tuple[str, ...]:
+        """The file's id, under which its batch is billed, too."""
+        return (self._file_id,) if self._is_output else ()
+
+    def start(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take the status and the headers; an error's body is not read."""
+        super().start(status, headers)
+        self._is_output = None if status < 400 else False
+        self._decompressor = decompressor_for(headers.get("content-encoding"))
+
+    def feed(self, data: bytes) -> bytes:
+        """Read the lines that these bytes complete; return the bytes."""
+        if data and self._is_output is not False:
+            self._take_all(self._framer.feed(self._decompressor.feed(data)))
+        super().feed(data)
+        if self.ended:
+            self._close()
+        return data
+
+    def finish(self) -> bytes:
+        """Read the last line; nothing is held back."""
+        self._close()
+        return super().finish()
+
+    def drain(self) -> list[BatchLine]:
+        """Return the lines read since the last time."""
+        lines, self._lines = self._lines, []
+        return lines
+
+    def result(self) -> Observation:
+        """Return the sum over all lines: rates that depend on a call's size need each line."""
+        seen = super().result()
+        if seen.status is None or seen.status >= 400:
+            return seen
+        if not self._is_output:
+            return Observation(
+                status=seen.status, usage=Usage(), received_bytes=seen.received_bytes,
+                finished=seen.finished,
+            )  # fmt: skip
+        defects = list(self._defects)
+        if self._framer.dropped:
+            defects.append("a line was too long to be read")
+        if self._unreported:
+            defects.append(f"{self._unreported} requests of the batch report no usage")
+        if len(self._models) > 1:
+            defects.append("found several models in one batch, expected one")
+        return Observation(
+            status=seen.status,
+            usage=Usage(self._sums),
+            model_served=next(iter(self._models)) if len(self._models) == 1 else None,
+            service_tier=TIER,
+            received_bytes=seen.received_bytes,
+            finished=seen.finished,
+            response_id=self._file_id,
+            billing_ids=self.billing_ids,
+            defects=tuple(defects[:MOST_DEFECTS]),
+        )
+
+    def _close(self) -> None:
+        """Read what no line end follows; a second time there is nothing left."""
+        if self._is_output is not False:
+            self._take_all(self._framer.feed(b""))
+
+    def _take_all(self, payloads: list[bytes]) -> None:
+        for payload in payloads:
+            self._take(payload)
+
+    def _take(self, payload: bytes) -> None:
+        try:
+            line = _line.decode(payload)
+        except (ValueError, RecursionError):
+            if self._is_output is None:
+                self._is_output = False
+            elif self._is_output and len(self._defects) < MOST_DEFECTS:
+                self._defects.append("found a line that is no batch output")
+            return
+        self._is_output = True
+        read = self._read(line)
+        if len(self._lines) < MOST_LINES:
+            self._lines.append(read)
+        elif len(self._defects) < MOST_DEFECTS:
+            self._defects.append(f"found more than {MOST_LINES} lines: the last stand in the sum")
+        if read.usage is None:
+            self._unreported += 1
+            return
+        if read.usage:
+            self._models.add(read.model)
+        for unit, quantity in read.usage.items():
+            self._sums[unit] = self._sums.get(unit, 0) + int(quantity)
+
+    def _read(self, line: _Line) -> BatchLine:
+        response = line.response or _Response()
+        status = whole(response.status_code, 100, 599)
+        body = bytes(response.body)
+        name = label(line.id) or label(response.request_id) or f"{self._file_id}/{line.custom_id}"
+        endpoint = _answered_by(body)
+        if endpoint is None or line.response is None or (status is not None and status >= 400):
+            return BatchLine(name, line.custom_id, "unknown", status, Usage(), None)
+        seen = _observed(endpoint, self._provider, body)
+        usage = Usage() if seen.error_in_body or endpoint.name == "moderations" else seen.usage
+        return BatchLine(
+            name, line.custom_id, endpoint.name, status, usage, seen.model_served, seen.traits
+        )
+
+
+class BatchOutput(PlainEndpoint):
+    """The content of a file."""
+
+    name = "files.content"
+
+    def claims(self, path: str) -> str | None:
+        """Return the file's id, which the reading keeps."""
+        found = _PATH.search(path)
+        return found[1] if found else None
+
+    def read(self, request: Request) -> Reading:
+        """Read the request for a file."""
+        return Reading(
+            provider=request.provider.name,
+            endpoint=self.name,
+            max_output_tokens=0,
+            free=True,
+            request={"file_id": request.model},
+        )
+
+    def observer(
+        self, provider: Provider, reading: Reading, sink: OutputSink | None, *, count_always: bool
+    ) -> AnswerObserver:
+        """Return an observer that looks for the lines of a batch."""
+        return BatchOutputObserver(provider, label(reading.request.get("file_id")) or "")
+
+
+def _answered_by(body: bytes) -> Endpoint | None:
+    try:
+        kind = _kind.decode(body)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(kind.object, str):
+        return _ANSWERED.get(kind.object)
+    if bytes(kind.results):
+        return _ANSWERED["moderation"]
+    return _ANSWERED["image"] if bytes(kind.data) else None
+
+
+def _observed(endpoint: Endpoint, provider: Provider, body: bytes) -> Observation:
+    """Read one body as the answer to a call of its own."""
+    reading = Reading(provider.name, endpoint.name)
+    observer: AnswerObserver
+    if isinstance(endpoint, Native):
+        observer = endpoint.observer(provider, reading, None, count_always=False)
+    else:
+        observer = Observer(endpoint, provider, reading, None, count_always=False)
+    observer.start(200, _JSON)
+    observer.feed(body)
+    observer.finish()
+    return observer.result()

@@ -1,0 +1,1 @@
+"""The endpoints that Voyage defined, beside those it shares with others."""
