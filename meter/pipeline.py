@@ -254,6 +254,7 @@ class OpenCall:
             counted_output_tokens=seen.counted_output_tokens,
             provider_cost_nanos=seen.provider_cost_nanos,
             response_id=seen.response_id,
+            billing_ids=tuple(f"{self.dialect.issuer}/{name}" for name in seen.billing_ids),
             defects=(*self.reading.defects, *seen.defects),
         )
 

@@ -101,7 +101,8 @@ class Observation:
     counted. `status` is the HTTP status, None when no answer began. `received_bytes` counts body
     bytes.
     `error_in_body` marks an error that came with a status below 400. `defects` are sentences on
-    what was malformed in the answer.
+    what was malformed in the answer. `billing_ids` are the provider's names for work that can be
+    looked at again (a batch and its files, a job, a background response): it is billed once.
     """
 
     status: int | None = None
@@ -117,4 +118,5 @@ class Observation:
     counted_output_tokens: int | None = None
     provider_cost_nanos: int | None = None
     response_id: str | None = None
+    billing_ids: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()

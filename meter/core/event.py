@@ -17,7 +17,8 @@ class UsageEvent:
     is None when the call is unpriced. `issuer` is who bills us. `counted_output_tokens` is our own
     count of the delivered output, None when it was not counted. `provider_cost_nanos` is the cost
     that the provider itself reported, kept beside ours. `defects` are sentences on what was
-    malformed in the answer.
+    malformed in the answer. `billing_ids` name work that other calls may show again: the first
+    event with one of them bills it, the others owe nothing.
     """
 
     call: Call
@@ -35,6 +36,7 @@ class UsageEvent:
     counted_output_tokens: int | None = None
     provider_cost_nanos: int | None = None
     response_id: str | None = None
+    billing_ids: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()
 
 
