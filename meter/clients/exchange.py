@@ -30,6 +30,9 @@ Result = TypeVar("Result")
 
 _SWITCHING_PROTOCOLS = 101
 
+FORM_LIMIT_BYTES = 32 * 1024 * 1024
+"""A form above this size is sent unread: the largest audio upload of OpenAI's is 25 MB."""
+
 AWAY = (StoreError, TimeoutError, CancelledError)
 """What the ledger's futures raise when the ledger cannot do what it was asked."""
 
@@ -65,6 +68,13 @@ def is_json(headers: Mapping[str, str]) -> bool:
     """Tell whether a request says that its body is JSON, or says nothing."""
     content_type = headers.get("content-type")
     return content_type is None or "json" in content_type.lower()
+
+
+def is_form(headers: Mapping[str, str]) -> bool:
+    """Tell whether a request is a form small enough to be read: what it asks for is in it."""
+    length = headers.get("content-length", "")
+    is_small = length.isdecimal() and int(length) <= FORM_LIMIT_BYTES
+    return is_small and headers.get("content-type", "").lower().startswith("multipart/form-data")
 
 
 def looks_ahead(call: OpenCall, settings: Settings, headers: Mapping[str, str]) -> bool:

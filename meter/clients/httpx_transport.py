@@ -108,7 +108,7 @@ class AsyncMeterTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, unless the ledger refuses it. Raises what the inner transport raises."""
         settings = self.pipeline.settings
-        body = _body_of(request)
+        body = await _async_body_of(request)
         if len(body) > HEAVY_BODY_BYTES:
             call = await anyio.to_thread.run_sync(_opened, self.pipeline, request, body)
         else:
@@ -178,10 +178,19 @@ def _path_of(request: httpx.Request) -> str:
 
 
 def _body_of(request: httpx.Request) -> bytes:
-    """Return a JSON body that lies in memory; uploads and generators are not read."""
-    if isinstance(request.stream, httpx.ByteStream) and exchange.is_json(request.headers):
-        return request.read()
-    return b""
+    """Return a JSON body that lies in memory, or a form of bounded size; else nothing is read."""
+    body = request.stream
+    in_memory = isinstance(body, httpx.ByteStream) and exchange.is_json(request.headers)
+    is_form = isinstance(body, httpx.SyncByteStream) and exchange.is_form(request.headers)
+    return request.read() if in_memory or is_form else b""
+
+
+async def _async_body_of(request: httpx.Request) -> bytes:
+    """Return what `_body_of` does."""
+    body = request.stream
+    if isinstance(body, httpx.AsyncByteStream) and exchange.is_form(request.headers):
+        return await request.aread()
+    return _body_of(request)
 
 
 def _outgoing(request: httpx.Request, call: OpenCall) -> httpx.Request:

@@ -16,6 +16,7 @@ from meter.core.call import Basis, Outcome
 from meter.core.usage import Usage
 from meter.errors import StoreUnavailable
 from tests.clients.answers import ANSWER, CHAT, USAGE, USAGE_EVENT, delta
+from tests.clients.forms import spoken
 from tests.clients.memory import MemoryStore, pipeline_on
 from tests.clients.upstream import (
     CLOSE,
@@ -546,3 +547,31 @@ def test_another_request_after_a_failure_is_its_own_operation(
         post(client, {**CHAT, "user": "x"})
     first, second = (event.call for event in store.events)
     assert second.operation_id == second.id != first.id
+
+
+def test_an_upload_without_reported_usage_is_measured(
+    open_client: Open, store: MemoryStore
+) -> None:
+    with Upstream([json_answer(b'{"text": "hello"}')]) as upstream:
+        client = open_client(upstream)
+        answer = client.post(
+            "/v1/audio/translations",
+            files={"file": ("a.wav", spoken(3), "audio/wav")},
+            data={"model": "whisper-1"},
+        )
+        assert answer.json() == {"text": "hello"}
+    assert store.event.call.model_requested == "whisper-1"
+    assert store.event.usage is not None
+    assert store.event.usage["audio_seconds"] == 3
+
+
+def test_an_upload_of_unknown_length_is_sent_unread(open_client: Open, store: MemoryStore) -> None:
+    def parts():
+        yield b"one"
+        yield b"two"
+
+    with Upstream([json_answer(b"{}")]) as upstream:
+        client = open_client(upstream)
+        headers = {"content-type": "multipart/form-data; boundary=x"}
+        assert client.post("/v1/files", content=parts(), headers=headers).status_code == 200
+    assert store.event.usage in (None, Usage())
