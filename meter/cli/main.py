@@ -25,9 +25,9 @@ def run(arguments: list[str] | None = None) -> int:
     """Run `meter` and return its exit status."""
     from typer._click.exceptions import ClickException  # typer carries its own click
 
-    from meter.cli.app import app
-
     try:
+        from meter.cli.app import app
+
         result: Any = app(args=arguments, prog_name="meter", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except MeterError as error:

@@ -9,6 +9,7 @@ from meter.core.ledger import NOBODY, Entry
 from meter.errors import ConflictingWrite, StoreError
 from meter.store.batch import Batch
 from meter.store.encoding import ENDING_COLUMNS, AnyRow, Row
+from meter.store.failures import Interrupted
 
 LATE_SETTLE = "late settle"
 """The author of a correction that a call made whose end came after the sweep."""
@@ -67,7 +68,8 @@ def correct(batch: Batch, row: Row) -> None:
 
 def _apply(batch: Batch, event: AnyRow, before: AnyRow, after: Row) -> None:
     """Write the correction, the entries that lead from `before` to `after`, and the spending."""
-    batch.runner.put(batch.statements.add_correction, [after])
+    if batch.runner.put(batch.statements.add_correction, [after]) != 1:
+        raise Interrupted("found a correction written by another process at the same time")
     batch.entries += difference(event, before, after)
     outcome = event["outcome"] if before["outcome"] is None else before["outcome"]
     batch.spend(event, {**before, "outcome": outcome}, -1)

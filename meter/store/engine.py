@@ -64,6 +64,8 @@ def open_engine(
 
     @event.listens_for(engine, "handle_error", retval=True)
     def _translate(context: ExceptionContext) -> BaseException | None:
+        if context.is_pre_ping:
+            return None  # the pool opens another connection
         return in_words(context.original_exception, place)
 
     begin_anew_in_children(engine, _leave_connections_behind)

@@ -149,9 +149,9 @@ class LedgerStore:
     def _commit(self, requests: Sequence[Request]) -> list[Answer | Exception]:
         try:
             return self._persistently(lambda: self._transact(requests))
-        except StoreError:
-            raise
         except Exception as error:
+            if isinstance(error, StoreError) and not isinstance(error, Interrupted):
+                raise
             if len(requests) == 1:
                 what = f"found a record that the ledger cannot take: {error}"
                 return [StoreError(" ".join(what.split()))]

@@ -139,11 +139,11 @@ def _statements(dialect: Dialect) -> Statements:
         add_cards=add(rate_cards),
         add_routes=add(routes),
         add_open_calls=add(open_calls),
-        add_holds=insert(holds),
+        add_holds=add(holds),
         add_events=add(usage_events),
         claims_in=select(claims).where(among(claims.c.name, "names")),
         add_claims=add(claims),
-        add_entries=insert(entries),
+        add_entries=add(entries),
         move_windows=update(budget_windows)
         .where(
             budget_windows.c.budget_id == bindparam("of_budget"),
@@ -168,5 +168,5 @@ def _statements(dialect: Dialect) -> Statements:
         .where(corrections.c.call_id == bindparam("id"))
         .order_by(corrections.c.number),
         one_correction=select(corrections).where(corrections.c.id == bindparam("id")),
-        add_correction=insert(corrections),
+        add_correction=add(corrections),
     )

@@ -220,40 +220,30 @@ def _flush(batch: Batch, requests: Sequence[Request]) -> frozenset[int]:
     The most wanted locks, those of the balances, come last.
     """
     made = batch.statements
-    works: list[Work] = []
-    unseen: dict[int, int] = {}
-    cards = {r.card.id: r.card for r in requests if not isinstance(r, Release) and r.card}
-    if cards:
-        works.append((made.add_cards, [card_to_row(cards[name]) for name in sorted(cards)]))
-    works += _removals(batch)
     stored, routes = _stored(batch)
-    if routes:
-        works.append((made.add_routes, routes))
+    cards = {r.card.id: r.card for r in requests if not isinstance(r, Release) and r.card}
+    may_be_there: list[Work] = [
+        (made.add_cards, [card_to_row(cards[name]) for name in sorted(cards)]),
+        (made.add_routes, routes),
+        *_removals(batch),
+    ]
     claims = [{"name": n, "call_id": c} for n, c in sorted(batch.claimed.items())]
-    for statement, rows in (
+    must_be_new: list[Work] = [
         (made.add_claims, claims),
         (made.add_open_calls, [row for row, _ in batch.opened.values()]),
+        (made.add_holds, _held(batch)),
         (made.add_events, stored),
-    ):
-        if rows:
-            unseen[len(works)] = len(rows)
-            works.append((statement, rows))
-    held = _held(batch)
-    if held:
-        works.append((made.add_holds, held))
-    moved = [
-        {"of_budget": key[0], "of_start": key[1], "add_spent": w.add_spent, "add_held": w.add_held}
-        for key, w in sorted(batch.windows.items())
-        if w.add_spent or w.add_held
+        (made.add_entries, [_entry_row(entry) for entry in batch.entries]),
     ]
-    if moved:
-        works.append((made.move_windows, moved))
-    if batch.entries:
-        works.append((made.add_entries, [_entry_row(entry) for entry in batch.entries]))
-        works.append((made.move_balances, _balance_rows(batch.entries)))
+    sums: list[Work] = [
+        (made.move_windows, _moved(batch)),
+        (made.move_balances, _balance_rows(batch.entries)),
+    ]
+    works = [work for work in (*may_be_there, *must_be_new, *sums) if work[1]]
     written = batch.runner.put_all(works)
-    if any(written[place] != count for place, count in unseen.items()):
-        raise Interrupted("found a call written by another process at the same time: try again")
+    for work, count in zip(works, written, strict=True):
+        if work in must_be_new and count != len(work[1]):
+            raise Interrupted("found a call that another process was writing: try again")
     return frozenset(route["id"] for route in routes)
 
 
@@ -276,6 +266,14 @@ def _removals(batch: Batch) -> list[Work]:
     if any(batch.open_holds[call_id] for call_id in closed):
         works.append((batch.statements.drop_holds, rows))
     return works
+
+
+def _moved(batch: Batch) -> list[Row]:
+    return [
+        {"of_budget": key[0], "of_start": key[1], "add_spent": w.add_spent, "add_held": w.add_held}
+        for key, w in sorted(batch.windows.items())
+        if w.add_spent or w.add_held
+    ]
 
 
 def _held(batch: Batch) -> list[Row]:

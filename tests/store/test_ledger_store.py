@@ -288,16 +288,18 @@ def test_a_record_that_cannot_be_written_fails_alone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = LedgerStore(engine)
-    gate = threading.Event()
+    gate, entered = threading.Event(), threading.Event()
     write, sizes = store._committer._write, []
 
     def held_back(requests: Any) -> Any:
+        entered.set()
         gate.wait(WAIT_S)
         sizes.append(len(requests))
         return write(requests)
 
     monkeypatch.setattr(store._committer, "_write", held_back)
     first = store.settle(an_event(a_call(1)), CARD)
+    assert entered.wait(WAIT_S)
     good = store.settle(an_event(a_call(2)), CARD)
     bad = store.settle(an_event(a_call(3), status=10**30))
     last = store.settle(an_event(a_call(4)))
@@ -307,9 +309,23 @@ def test_a_record_that_cannot_be_written_fails_alone(
     with pytest.raises(StoreError, match="cannot take"):
         bad.result(WAIT_S)
     last.result(WAIT_S)
-    assert max(sizes) >= 3
+    assert sizes == [1, 3]
     assert len(rows(engine, usage_events)) == 3
     store.close()
+
+
+def test_a_call_whose_entries_are_already_there_fails_alone(
+    engine: Engine, store: LedgerStore
+) -> None:
+    """A damaged ledger: an entry of call 1, which has no event. Its neighbour is not harmed."""
+    with write_connection(engine) as connection:
+        row = {"source_id": call_id(1), "number": 0, "at_us": 1, "amount_nanos": 1}
+        connection.execute(entries.insert(), row | {"debit": "a", "credit": "b", "currency": "X"})
+    damaged, sound = [store.settle(an_event(a_call(number)), CARD) for number in (1, 2)]
+    with pytest.raises(StoreError, match="cannot take"):
+        damaged.result(WAIT_S)
+    sound.result(WAIT_S)
+    assert [call.id for call in reads.calls(engine)] == [call_id(2)]
 
 
 def test_text_that_no_database_keeps_is_kept_as_well_as_can_be(
