@@ -33,6 +33,7 @@ BUSY_TIMEOUT_S = 5.0
 """How long a write waits for another process's lock before the ledger counts as unavailable."""
 
 _WRITES = "meter_writes"
+_DURABILITY = "meter_durability"
 _LOOK_AGAIN_S = 0.001
 _POOL_TIMEOUT_S = 10
 _CONNECT_TIMEOUT_S = 5
@@ -69,6 +70,7 @@ def open_engine(
         return in_words(context.original_exception, place)
 
     begin_anew_in_children(engine, _leave_connections_behind)
+    engine.update_execution_options(**{_DURABILITY: durability})
     return engine
 
 
@@ -88,6 +90,21 @@ def parse_url(url: str) -> URL:
     raise ConfigError(
         f"found a database of kind {parsed.drivername!r}, expected sqlite or postgresql"
     )
+
+
+def soften(connection: Connection, soft: bool) -> None:
+    """Make the transaction that begins now wait for the disk or, `soft`, not for it.
+
+    SQLite is told before it begins and remembers; PostgreSQL is told within it and forgets. Does
+    nothing where the durability is "process" anyway.
+    """
+    if connection.engine.get_execution_options().get(_DURABILITY) != "full":
+        return
+    if connection.dialect.name == "sqlite":
+        with on_cursor(connection) as cursor:
+            cursor.execute(f"PRAGMA synchronous={'NORMAL' if soft else 'FULL'}")
+    elif soft:
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
 
 def is_memory(engine: Engine) -> bool:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine
 
-from meter.store.engine import as_writer, is_memory, write_connection
+from meter.store.engine import as_writer, is_memory, soften, write_connection
 from meter.store.forking import begin_anew_in_children, leave_behind
 
 
@@ -21,13 +21,17 @@ class KeptConnection:
         self._engine = engine
         self._kept: Connection | None = None
         self._shared = is_memory(engine)
+        self._sqlite = engine.dialect.name == "sqlite"
+        self._is_soft = False
         begin_anew_in_children(self, KeptConnection._begin_anew)
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, soft: bool = False) -> Iterator[Connection]:
         """Yield the connection in a write transaction, committed at the end.
 
-        After an error the connection is given up and the next transaction opens another.
+        A `soft` one survives the end of the process at once, and a power loss only from the next
+        one that is not soft on. After an error the connection is given up and the next
+        transaction opens another.
         Raises: StoreUnavailable.
         """
         if self._shared:
@@ -36,8 +40,14 @@ class KeptConnection:
             return
         if self._kept is None:
             self._kept = as_writer(self._engine.connect())
+            self._is_soft = False
         try:
+            if self._sqlite and soft is not self._is_soft:
+                soften(self._kept, soft)
+                self._is_soft = soft
             with self._kept.begin():
+                if soft and not self._sqlite:
+                    soften(self._kept, soft)
                 yield self._kept
         except BaseException:
             self.close()
@@ -47,6 +57,9 @@ class KeptConnection:
         """Give the connection back."""
         if self._kept is not None:
             kept, self._kept = self._kept, None
+            if self._is_soft:
+                # The pool's other users count on waiting for the disk.
+                kept.invalidate()
             kept.close()
 
     def _begin_anew(self) -> None:

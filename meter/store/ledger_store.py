@@ -159,7 +159,10 @@ class LedgerStore:
         return [answer for request in requests for answer in self._commit([request])]
 
     def _transact(self, requests: Sequence[Request]) -> list[Answer | Exception]:
-        with self._connection.transaction() as connection:
+        # That a call leaves must outlive this process before it does, and a power loss as soon as
+        # anything ends: waiting for the disk here as well would double what a call costs.
+        soft = all(isinstance(request, Reserve) for request in requests)
+        with self._connection.transaction(soft=soft) as connection:
             written = write_batch(connection, requests, self._known_routes)
         # Only now: what is not committed is not known to be there.
         for request in requests:
