@@ -27,7 +27,7 @@ _CUT_SEARCH_CHARS: Final = 4_000
 _FALLBACK_SLICE_CHARS: Final = 1_000
 
 # Above this, which no model takes in, a sample is counted: fifty megabytes would take ten seconds.
-_WHOLLY_COUNTED_CHARS: Final = 8_000_000
+WHOLLY_COUNTED_CHARS: Final = 8_000_000
 _SAMPLED_SLICES: Final = 40
 
 _MEMO_MIN_CHARS: Final = 128
@@ -157,7 +157,7 @@ class TextCounter:
 
 
 def _count_sliced(encoder: _Encoder, text: str) -> int:
-    if len(text) > _WHOLLY_COUNTED_CHARS:
+    if len(text) > WHOLLY_COUNTED_CHARS:
         return _count_sample(encoder, text)
     total = 0
     start = 0

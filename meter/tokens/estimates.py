@@ -5,9 +5,11 @@ pipeline before a call leaves, and by whoever asks what a request would cost.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from meter.tokens import anthropic, chat, completions, embeddings, gemini, native, responses
+from meter.tokens.counting import WHOLLY_COUNTED_CHARS
 from meter.tokens.records import InputEstimate
 
 _FAMILIES: Final[dict[str, Callable[[Mapping[str, Any], str], InputEstimate]]] = {
@@ -28,7 +30,13 @@ def estimate_input(endpoint: str, request: Mapping[str, Any], model: str) -> Inp
     parsed JSON, whatever its shape, depth or size.
     """
     family = _FAMILIES.get(endpoint)
-    return family(request, model) if family else None
+    if family is None:
+        return None
+    estimate = family(request, model)
+    if estimate.upper_bound <= WHOLLY_COUNTED_CHARS:
+        return estimate
+    # Longer than any model takes in: long texts were counted from a sample.
+    return replace(estimate, exact=False)
 
 
 __all__ = ["InputEstimate", "estimate_input"]
