@@ -22,7 +22,8 @@ def bound(
     """Return the most that a call can consume and cost.
 
     `input_tokens` and `output_tokens` are upper bounds (None: not bounded by the request; the
-    card's model limit is then taken where it has one, the output's for each of `choices`). The
+    card's model limit is then taken where it has one, the output's for each of `choices`; no answer
+    is longer than the model's context). The
     money bound takes every token at the dearest rate of its family (a cache write costs more than
     plain input), at the dearest context threshold that the input bound can reach. Hosted tools are
     not bounded by anything; a card that bills what is not tokens (images, seconds, characters,
@@ -31,7 +32,7 @@ def bound(
     if card is None:
         return Bound(input_tokens, output_tokens)
     if output_tokens is None:
-        limit = card.max_output_tokens
+        limit = card.max_output_tokens or card.context_tokens
         output_tokens = None if limit is None else limit * choices
     if card.context_tokens is not None:
         # No model takes in more than its context, whatever the request's bytes could hold.

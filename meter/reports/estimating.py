@@ -9,6 +9,7 @@ import msgspec
 from meter.clock import now_us
 from meter.core import estimating, rating
 from meter.core.ports import PriceSource
+from meter.core.rates import RateCard
 from meter.core.usage import Usage
 from meter.errors import InputError
 from meter.providers.registry import dialect_named
@@ -90,5 +91,11 @@ def estimate_request(
         max_cost_nanos=bound.cost_nanos,
         currency=card.currency if card else None,
         rate_card_id=card.id if card else None,
-        notes=counted.notes,
+        notes=(*counted.notes, *_limits(counted.tokens, card)),
     )
+
+
+def _limits(tokens: int, card: RateCard | None) -> tuple[str, ...]:
+    if card is None or card.context_tokens is None or tokens <= card.context_tokens:
+        return ()
+    return (f"longer than the model's context of {card.context_tokens:,} tokens: it will refuse",)

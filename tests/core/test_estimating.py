@@ -65,6 +65,12 @@ def test_without_a_limit_in_the_request_the_models_own_holds():
     )
 
 
+def test_no_answer_is_longer_than_the_context():
+    limited = card(*PLAIN.rates[STANDARD], context_tokens=20)
+    # 5 × 10 + 2 × 20 × 30, and one nano for the rounding of each line
+    assert most(limited, 5, None, choices=2) == 1_252
+
+
 @pytest.mark.parametrize(("input_tokens", "output_tokens"), [(None, 5), (5, None), (None, None)])
 def test_what_nothing_limits_has_no_money_bound(input_tokens, output_tokens):
     found = bound(PLAIN, input_tokens=input_tokens, output_tokens=output_tokens, at_us=0)
