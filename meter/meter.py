@@ -151,11 +151,9 @@ class Meter:
             raise InputError(
                 f"the gateway needs {error.name}: pip install 'metergate[gateway]'"
             ) from None
-        tables = {name: dict(table) for name, table in self.settings.upstreams.items()}
-        for name, url in (upstreams or {}).items():
-            tables[name] = {**tables.get(name, {}), "base_url": url}
+        found = read_upstreams(self.settings.upstreams, upstreams)
         self._warm_up()
-        return Gateway(self.pipeline, self._ledger, read_upstreams(tables))
+        return Gateway(self.pipeline, self._ledger, found)
 
     # Limits
 

@@ -1,0 +1,167 @@
+"""The commands `meter keys create|list|revoke|rotate`: who may call through the gateway."""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+
+from meter.attribution import checked
+from meter.cli.asking import DatabaseUrl
+from meter.cli.output import Column, Format, encoded, say, show
+from meter.cli.times import moment_us, shown_time
+from meter.clock import now_us
+from meter.core.call import Attribution
+from meter.errors import InputError
+from meter.meter import Meter
+
+keys = typer.Typer(no_args_is_help=True, help="Give customers keys for the gateway.")
+
+COLUMNS = (
+    Column("id", "Key"),
+    Column("prefix", "Begins"),
+    Column("subject", "Subject"),
+    Column("name", "Name", wraps=True),
+    Column("tags", "Tags", wraps=True),
+    Column("models", "Models", wraps=True),
+    Column("endpoints", "Endpoints", wraps=True),
+    Column("state", "State"),
+    Column("expires", "Expires"),
+    Column("created", "Created"),
+)
+
+_SPAN = re.compile(r"(\d{1,5})([mhdw])")
+_SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+Listed = Annotated[Format, typer.Option("--format", help="How to show them.")]
+KeyId = Annotated[str, typer.Argument(help="The key, such as key-4f7k2m9qxw.")]
+
+
+@keys.command("create")
+def create_key(
+    subject: Annotated[str, typer.Option(help="Who pays for its calls.")],
+    tag: Annotated[list[str] | None, typer.Option(help="A tag as name=value.")] = None,
+    name: Annotated[str, typer.Option(help="What it is for.")] = "",
+    expires: Annotated[str | None, typer.Option(help="30d, 12h, or a date.")] = None,
+    models: Annotated[
+        str | None, typer.Option(help="The models it may use: gpt-4o,gpt-4.1*.")
+    ] = None,
+    endpoints: Annotated[
+        str | None, typer.Option(help="The endpoints it may use: chat,embeddings.")
+    ] = None,
+    may_name_users: Annotated[
+        bool, typer.Option("--may-name-users", help="Requests may say for whom they are.")
+    ] = False,
+    format: Listed = Format.TABLE,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make a key. Its secret is shown once, now."""
+    attribution = checked(Attribution(subject, _tags(tag or [])))
+    with Meter(database_url) as meter:
+        made = meter.keys.create(
+            subject,
+            tags=attribution.tags,
+            name=name,
+            models=_names(models),
+            endpoints=_endpoints(endpoints),
+            may_name_users=may_name_users,
+            expires_us=_end_us(expires),
+        )
+    _show_secret(made.key.id, made.key.subject, made.secret, format)
+
+
+@keys.command("list")
+def list_keys(
+    tz: Annotated[str, typer.Option(help="Time zone of the moments.")] = "UTC",
+    format: Listed = Format.TABLE,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """List every key, without its secret."""
+    with Meter(database_url) as meter:
+        found = meter.keys.all()
+    at_us = now_us()
+    rows: list[dict[str, Any]] = [
+        {
+            "id": key.id,
+            "prefix": f"{key.prefix}…",
+            "subject": key.subject,
+            "name": key.name or None,
+            "tags": ", ".join(f"{name}={value}" for name, value in key.tags) or None,
+            "models": ", ".join(key.models) if key.models else "all",
+            "endpoints": ", ".join(key.endpoints) if key.endpoints else "all",
+            "state": key.state_at(at_us),
+            "expires": shown_time(key.expires_us, tz),
+            "created": shown_time(key.created_us, tz),
+        }
+        for key in found
+    ]
+    show(rows, COLUMNS, format, title="Keys", empty="There is no key: meter keys create makes one.")
+
+
+@keys.command("revoke")
+def revoke_key(key: KeyId, database_url: DatabaseUrl = None) -> None:
+    """Make a key worthless for good; running gateways notice within seconds."""
+    with Meter(database_url) as meter:
+        revoked = meter.keys.revoke(key)
+    say(f"Key {revoked.id} ({revoked.prefix}…) of {revoked.subject} is revoked.")
+
+
+@keys.command("rotate")
+def rotate_key(key: KeyId, format: Listed = Format.TABLE, database_url: DatabaseUrl = None) -> None:
+    """Give a key a new secret, shown once; the old one is worthless within seconds."""
+    with Meter(database_url) as meter:
+        made = meter.keys.rotate(key)
+    _show_secret(made.key.id, made.key.subject, made.secret, format)
+
+
+def _show_secret(key_id: str, subject: str, secret: str, format: Format) -> None:
+    if format is not Format.TABLE:
+        row = {"id": key_id, "subject": subject, "secret": secret}
+        if format is Format.JSON:
+            say(encoded(row))
+        else:
+            show([row], tuple(Column(name, name) for name in row), format)
+        return
+    say(f"Key {key_id} of {subject}. Its secret is shown only now:")
+    say(secret)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else text.split(",")
+
+
+def _endpoints(text: str | None) -> list[str] | None:
+    names = _names(text)
+    if names is None:
+        return None
+    from meter.gateway.endpoints import NAMES
+
+    for name in names:
+        if name.strip() not in NAMES:
+            raise InputError(f"found endpoint {name!r}, expected one of {', '.join(sorted(NAMES))}")
+    return names
+
+
+def _tags(given: list[str]) -> tuple[tuple[str, str], ...]:
+    pairs = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not (name and equals and value):
+            raise InputError(f"found tag {pair!r}, expected name=value")
+        pairs[name] = value
+    return tuple(sorted(pairs.items()))
+
+
+def _end_us(text: str | None) -> int | None:
+    """Return when a key ends: a span from now, or a moment. Raises: InputError."""
+    if text is None:
+        return None
+    span = _SPAN.fullmatch(text.strip().lower())
+    if span is None:
+        end_us = moment_us(text, "UTC")
+    else:
+        after = timedelta(**{_SPANS[span[2]]: int(span[1])})
+        end_us = now_us() + after // timedelta(microseconds=1)
+    if end_us is not None and end_us <= now_us():
+        raise InputError(f"found end {text!r}, expected one in the future")
+    return end_us

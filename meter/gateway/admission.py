@@ -1,0 +1,121 @@
+"""Let a call in: reserve its money, wait for holds, lower its limit to what can be paid.
+
+Knows no HTTP. Called by `relay` before anything is sent.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Final
+
+from meter.core.affording import output_within
+from meter.core.budgets import Refusal
+from meter.core.ports import Answer
+from meter.errors import StoreError
+from meter.gateway.lowering import answers_of, limit_of, lowered
+from meter.gateway.waiting import AWAY, reason_of, wait
+from meter.pipeline import OpenCall, Pipeline
+from meter.store.ledger import Ledger
+
+logger = logging.getLogger("meter.gateway")
+
+_FIRST_PAUSE_S: Final = 0.02
+_LONGEST_PAUSE_S: Final = 0.25
+_TIMES_LOWERED: Final = 4
+_TAKEN_BY_ALL_TOKENS: Final = 4096
+"""A limit that no model refuses as too large: what is put in where the model's own is unknown."""
+
+Reopen = Callable[[bytes], Awaitable[OpenCall]]
+"""Opens the same call again with another body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What was decided: the call to send, or the answer to give instead.
+
+    `max_tokens` is the limit that was written into the request, None when it was left as it is.
+    """
+
+    call: OpenCall
+    answer: Answer | None = None
+    max_tokens: int | None = None
+
+
+class Door:
+    """Decides on calls, one ledger for all of them."""
+
+    def __init__(self, pipeline: Pipeline, ledger: Ledger, threads: Executor) -> None:
+        """Ask the pipeline's store; read budgets on the threads."""
+        self._pipeline = pipeline
+        self._ledger = ledger
+        self._threads = threads
+
+    async def admit(self, call: OpenCall, reopen: Reopen) -> Admission:
+        """Return the call with its money set aside, or the answer that refuses it."""
+        settings = self._pipeline.settings
+        asked, max_tokens = call, None
+        until = time.monotonic() + settings.hold_wait_seconds
+        pause, times_left = _FIRST_PAUSE_S, _TIMES_LOWERED
+        try:
+            while True:
+                verdict = await wait(call.reserve(), settings.store_seconds)
+                if not isinstance(verdict, Refusal):
+                    return Admission(call, None, max_tokens)
+                if verdict.may_fit_later and time.monotonic() < until:
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE_S)
+                    continue
+                cheaper = await self._cheaper(call, verdict) if times_left else None
+                if cheaper is None:
+                    return Admission(asked, asked.judge(verdict))
+                body, max_tokens = cheaper
+                call = await reopen(body)
+                times_left -= 1
+        except AWAY as error:
+            return Admission(call, self._without_ledger(call, error), max_tokens)
+        except BaseException:
+            call.abandon()
+            raise
+
+    async def _cheaper(self, call: OpenCall, refusal: Refusal) -> tuple[bytes, int] | None:
+        """Return a body that the budget can pay for with its limit, None when there is none."""
+        loop = asyncio.get_running_loop()
+        row = await loop.run_in_executor(self._threads, self._ledger.budget, refusal.budget_id)
+        reading, bound = call.reading, call.call.bound
+        if row is None or reading.model is None:
+            return None
+        card = self._pipeline.prices.card_for(
+            call.call.provider, reading.model, call.call.started_us
+        )
+        most = output_within(
+            row.budget,
+            row.left,
+            card,
+            input_tokens=bound.input_tokens,
+            at_us=call.call.started_us,
+            tier=reading.service_tier,
+        )
+        if most is None:
+            return None
+        limit = most // answers_of(reading)
+        if limit_of(reading) is None:
+            known = card.max_output_tokens if card is not None else None
+            limit = min(limit, known or _TAKEN_BY_ALL_TOKENS)
+        body = lowered(reading, limit)
+        return None if body is None else (body, limit)
+
+    def _without_ledger(self, call: OpenCall, error: BaseException) -> Answer | None:
+        settings = self._pipeline.settings
+        reason = reason_of(error, settings.store_seconds)
+        if settings.on_store_failure == "refuse":
+            try:
+                # The ledger may yet get to the reservation that was given up.
+                call.abandon()
+            except StoreError:
+                logger.warning("the ledger is away: %s", reason)
+            return call.refuse_without_store(reason)
+        logger.warning("call %s goes ahead without its record: %s", call.call.id, reason)
+        return call.judge(())

@@ -1,0 +1,228 @@
+"""Answer HTTP requests: the gateway as a bare ASGI application.
+
+    /v1/…  /v1beta/…      the APIs, with a key
+    /healthz  /readyz     whether it runs, and whether it can work
+    /metrics              Prometheus
+
+Knows neither providers nor money: `relay` takes the calls. Made by `Meter.gateway()`.
+"""
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from meter.clock import new_id
+from meter.core.ports import Answer
+from meter.errors import StoreError
+from meter.gateway.line import Line, Receive, Send
+from meter.gateway.listing import is_listing, listed
+from meter.gateway.measuring import CONTENT_TYPE, Measures
+from meter.gateway.rejections import ClientLeft, Rejected, answer_to
+from meter.gateway.relay import Relay
+from meter.gateway.requests import Request, read_request, shape_of
+from meter.gateway.services import Services
+from meter.gateway.upstreams import Upstreams
+from meter.pipeline import Pipeline
+from meter.providers.foreign import encoded
+from meter.store.ledger import Ledger
+
+logger = logging.getLogger("meter.gateway")
+
+_SWEEP_SECONDS: Final = 60
+_CLIENT_CLOSED_STATUS: Final = 499
+_FAULT: Final = "this is a fault of the gateway itself: its log says more"
+
+
+@dataclass(slots=True)
+class _Visit:
+    """What is known of one request while it is answered."""
+
+    scope: Mapping[str, Any]
+    begun_s: float
+    request: Request | None = None
+    relay: Relay | None = None
+    status: int = _CLIENT_CLOSED_STATUS
+    key_id: str | None = None
+
+
+class Gateway:
+    """The gateway. An ASGI application; its lifespan opens and closes what it shares."""
+
+    def __init__(self, pipeline: Pipeline, ledger: Ledger, upstreams: Upstreams) -> None:
+        """Put the parts together; nothing is opened before the first request."""
+        self.services = Services(pipeline, ledger, upstreams)
+        self.measures = Measures()
+        self.client_seconds = pipeline.settings.client_seconds
+        self._settings = pipeline.settings
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request, or follow the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._visit(scope, Line(receive, send, self._settings.client_seconds))
+        else:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _visit(self, scope: Mapping[str, Any], line: Line) -> None:
+        visit = _Visit(scope, time.monotonic())
+        with self.measures.in_flight.track_inprogress():
+            try:
+                await self._answer(visit, line)
+            except Rejected as rejection:
+                await self._reject(visit, line, rejection)
+            except StoreError as error:
+                logger.error("the ledger is away: %s", error)
+                reason = "the usage ledger is not available, so this call was not sent"
+                await self._reject(visit, line, Rejected(503, "ledger_unavailable", reason))
+            except ClientLeft:
+                logger.debug("a client left")
+            except Exception:
+                logger.exception("a fault of the gateway itself")
+                if line.has_begun:
+                    raise
+                await self._reject(visit, line, Rejected(500, "gateway_fault", _FAULT))
+            finally:
+                self._note(visit)
+
+    async def _answer(self, visit: _Visit, line: Line) -> None:
+        own = await self._own_answer(visit.scope)
+        if own is not None:
+            visit.status = own.status
+            await line.answer(own)
+            return
+        visit.request = request = read_request(visit.scope)
+        key = await self.services.keyring.key_of(request.secret)
+        visit.key_id = key.id
+        if is_listing(request, key, self.services.router.upstreams):
+            answer = await listed(self.services, request, key)
+            visit.status = answer.status
+            await line.answer(answer, [("x-meter-call-id", str(new_id()))])
+            return
+        visit.relay = relay = Relay(self.services, request, line, key)
+        try:
+            await relay.run()
+        finally:
+            visit.status = relay.status or visit.status
+
+    async def _reject(self, visit: _Visit, line: Line, rejection: Rejected) -> None:
+        scope = visit.scope
+        fields = {n.decode("latin-1").lower(): v.decode("latin-1") for n, v in scope["headers"]}
+        shape = shape_of(scope["path"], fields)
+        call = visit.relay.call if visit.relay is not None else None
+        call_id = str(new_id() if call is None else call.call.id)
+        visit.status = rejection.status
+        try:
+            await line.answer(answer_to(rejection, shape), [("x-meter-call-id", call_id)])
+        except ClientLeft:
+            visit.status = _CLIENT_CLOSED_STATUS
+
+    async def _own_answer(self, scope: Mapping[str, Any]) -> Answer | None:
+        """Return the answer to a question about the gateway itself, None for all others."""
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if scope["method"] not in ("GET", "HEAD"):
+            return None
+        match path:
+            case "/healthz":
+                return _page(200, {"status": "ok"})
+            case "/readyz":
+                return await self._readiness()
+            case "/metrics":
+                return self._metrics(scope)
+        return None
+
+    async def _readiness(self) -> Answer:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._settings.store_seconds):
+                await loop.run_in_executor(self.services.threads, self.services.ledger.ping)
+        except StoreError as error:
+            logger.warning("not ready: %s", error)
+            return _page(503, {"status": "the ledger is not available"})
+        except TimeoutError:
+            return _page(503, {"status": "the ledger did not answer in time"})
+        return _page(200, {"status": "ok"})
+
+    def _metrics(self, scope: Mapping[str, Any]) -> Answer:
+        wanted = f"Bearer {self._settings.metrics_key}".encode()
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        if self._settings.metrics_key and not hmac.compare_digest(given, wanted):
+            return _page(401, {"error": "expected the key of the setting metrics_key"})
+        page = self.measures.page()
+        return Answer(200, {"content-type": CONTENT_TYPE, "content-length": str(len(page))}, page)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._sweeper = asyncio.create_task(self._sweep(), name="meter-sweeper")
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                if self._sweeper is not None:
+                    self._sweeper.cancel()
+                await self.services.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _sweep(self) -> None:
+        """List calls as unsettled that no process will end any more, again and again."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            try:
+                found = await loop.run_in_executor(
+                    self.services.threads, self.services.ledger.sweep
+                )
+            except StoreError as error:
+                logger.warning("could not look for lost calls: %s", error)
+            else:
+                if found:
+                    logger.warning("%d calls were lost and are listed as unsettled", found)
+
+    def _note(self, visit: _Visit) -> None:
+        """Count and log a request that has ended: no prompt, no key, no query."""
+        if visit.request is None and visit.status < 400:
+            return
+        relay = visit.relay
+        call = relay.call if relay is not None else None
+        endpoint = call.call.endpoint if call is not None else "none"
+        upstream = relay.upstream.name if relay is not None and relay.upstream else "none"
+        seconds = time.monotonic() - visit.begun_s
+        first_byte_s = relay.first_byte_s if relay is not None else None
+        outcome = str(relay.outcome) if relay is not None and call is not None else None
+        self.measures.note(
+            endpoint=endpoint,
+            upstream=upstream,
+            status=visit.status,
+            seconds=seconds,
+            outcome=outcome,
+            first_byte_seconds=first_byte_s,
+        )
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        told = {
+            "call_id": str(call.call.id) if call is not None else None,
+            "key_id": visit.key_id,
+            "method": visit.scope["method"],
+            "path": visit.scope["path"][:200],
+            "endpoint": endpoint,
+            "model": call.call.model_requested if call is not None else None,
+            "upstream": upstream,
+            "status": visit.status,
+            "outcome": outcome,
+            "seconds": round(seconds, 4),
+            "first_byte_seconds": None if first_byte_s is None else round(first_byte_s, 4),
+        }
+        logger.info("answered", extra={"told": told})
+
+
+def _page(status: int, content: Mapping[str, str]) -> Answer:
+    body = encoded(content)
+    headers = {"content-type": "application/json", "content-length": str(len(body))}
+    return Answer(status, headers, body)

@@ -1,0 +1,130 @@
+"""Talk with one client: read its body, write the answer, notice when it goes.
+
+Knows ASGI and nothing of models. Whatever a client does slowly is bounded in time. Used by
+`relay` and `app`, one for each request.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from email.utils import formatdate
+from typing import Any, Final
+
+from meter.core.ports import Answer
+from meter.gateway.rejections import ClientLeft, Rejected
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+RawHeaders = list[tuple[bytes, bytes]]
+
+_SLICE_BYTES: Final = 256 * 1024
+
+
+class Line:
+    """The connection to one client while one request is answered."""
+
+    def __init__(self, receive: Receive, send: Send, seconds: float) -> None:
+        """Wait at most `seconds` for each thing the client is to send or to take."""
+        self.is_gone = False
+        self.has_begun = False
+        self.fault: BaseException | None = None
+        """Why the body could not be read to its end, None as long as it could."""
+        self._receive = receive
+        self._send = send
+        self._seconds = seconds
+        self._is_read = asyncio.Event()
+
+    async def body(self, limit_bytes: int) -> bytes:
+        """Return the whole body. Raises: Rejected (408, 413), ClientLeft."""
+        pieces, size = [], 0
+        async for piece in self.pieces():
+            size += len(piece)
+            if size > limit_bytes:
+                raise too_large(limit_bytes)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def beginning(self, limit_bytes: int) -> bytes:
+        """Return the body's first bytes: all of it, or what came until the limit was passed."""
+        pieces, size = [], 0
+        async for piece in self.pieces():
+            pieces.append(piece)
+            size += len(piece)
+            if size >= limit_bytes:
+                break
+        return b"".join(pieces)
+
+    async def rest_after(self, begun: bytes) -> AsyncIterator[bytes]:
+        """Yield a body that has begun to be read, to its end."""
+        if begun:
+            yield begun
+        try:
+            async for piece in self.pieces():
+                yield piece
+        except (ClientLeft, Rejected) as fault:
+            self.fault = fault
+            raise
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes. Raises: Rejected (408), ClientLeft."""
+        while not self._is_read.is_set():
+            try:
+                async with asyncio.timeout(self._seconds):
+                    message = await self._receive()
+            except TimeoutError:
+                raise Rejected(
+                    408, "request_timeout",
+                    f"found no more of the body for {self._seconds} seconds", closes=True,
+                ) from None  # fmt: skip
+            if message["type"] == "http.disconnect":
+                self.is_gone = True
+                raise ClientLeft
+            if not message.get("more_body", False):
+                self._is_read.set()
+            if message.get("body"):
+                yield message["body"]
+
+    async def watch(self, on_leaving: Callable[[], None]) -> None:
+        """Wait until the client goes, and tell."""
+        await self._is_read.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.is_gone = True
+        on_leaving()
+
+    async def start(self, status: int, headers: RawHeaders) -> None:
+        """Send the status and the headers. Raises: ClientLeft."""
+        self.has_begun = True
+        await self._bounded({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, data: bytes, *, is_last: bool = False) -> None:
+        """Send bytes of the body, waiting while the client takes none. Raises: ClientLeft."""
+        await self._bounded({"type": "http.response.body", "body": data, "more_body": not is_last})
+
+    async def answer(self, answer: Answer, more: Iterable[tuple[str, str]] = ()) -> None:
+        """Send a whole answer of our own. Raises: ClientLeft."""
+        headers = [*answer.headers.items(), ("date", formatdate(usegmt=True)), *more]
+        await self.start(answer.status, [(n.encode(), v.encode()) for n, v in headers])
+        await self.write(answer.body, is_last=True)
+
+    async def _bounded(self, message: Message) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._send(message)
+        except TimeoutError:
+            self.is_gone = True
+            raise ClientLeft from None
+
+
+async def slices_of(body: bytes) -> AsyncIterator[bytes]:
+    """Yield a large body in pieces, so that sending it lets others have their turn."""
+    view = memoryview(body)
+    for start in range(0, len(body), _SLICE_BYTES):
+        yield bytes(view[start : start + _SLICE_BYTES])
+
+
+def too_large(limit_bytes: int) -> Rejected:
+    """Return the rejection of a body above the limit."""
+    return Rejected(
+        413, "request_too_large", f"found a body of more than {limit_bytes} bytes", closes=True
+    )

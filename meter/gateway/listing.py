@@ -1,0 +1,84 @@
+"""List the models that a key may use, where an upstream's own list would say more.
+
+Asks the upstreams and takes out what the key may not use or what does not lead to them. Where
+nothing is to be taken out the call goes the usual way. Called by `app`.
+"""
+
+import asyncio
+import logging
+from typing import Any, Final
+
+import aiohttp
+from yarl import URL
+
+from meter.core.ports import Answer
+from meter.gateway import headers
+from meter.gateway.rejections import Rejected
+from meter.gateway.requests import Request
+from meter.gateway.routing import may_use
+from meter.gateway.services import Services
+from meter.gateway.upstreams import Upstream, Upstreams
+from meter.providers.foreign import decoded, encoded, label, mapping, objects
+from meter.store.keys import Key
+
+logger = logging.getLogger("meter.gateway")
+
+_SECONDS: Final = 15
+_LONGEST_BYTES: Final = 8_388_608
+_PATHS: Final = frozenset({"/v1/models", "/v1beta/models"})
+
+
+def is_listing(request: Request, key: Key, upstreams: Upstreams) -> bool:
+    """Whether a request asks for models and gets a list of our own making."""
+    if request.method != "GET" or request.path.rstrip("/") not in _PATHS:
+        return False
+    return key.models is not None or len(upstreams.listed) > 1
+
+
+async def listed(services: Services, request: Request, key: Key) -> Answer:
+    """Return the list of models that the key may use. Raises: Rejected when nobody answers."""
+    upstreams = services.router.upstreams
+    asked = upstreams.of_shape(request.shape)
+    pages = await asyncio.gather(*(_page(services, request, each) for each in asked))
+    known = [(up, page) for up, page in zip(asked, pages, strict=True) if page is not None]
+    if not known:
+        raise Rejected(502, "upstream_failed", "no upstream told which models it has")
+    member = "models" if request.shape == "google" else "data"
+    models: dict[str, Any] = {}
+    for upstream, page in known:
+        for model in objects(page.get(member)):
+            name = _name(model)
+            leads_here = upstreams.choose(request.shape, name) is upstream
+            if name and leads_here and may_use(key, name):
+                models.setdefault(name, model)
+    body = encoded({**known[0][1], member: list(models.values())})
+    fields = {"content-type": "application/json", "content-length": str(len(body))}
+    return Answer(200, fields, body)
+
+
+def _name(model: Any) -> str:
+    named = label(model.get("id")) or label(model.get("name")) or ""
+    return named.removeprefix("models/")
+
+
+async def _page(services: Services, request: Request, upstream: Upstream) -> Any:
+    """Return an upstream's list as an object, None when it gave none."""
+    fields = {**request.fields, "accept-encoding": "identity"}
+    sent = headers.outgoing(fields.items(), fields, upstream, request.shape)
+    url = URL(upstream.url_of(request.target), encoded=True)
+    try:
+        async with services.session.get(
+            url, headers=sent, allow_redirects=False, timeout=aiohttp.ClientTimeout(_SECONDS)
+        ) as response:
+            body = await response.content.read(_LONGEST_BYTES)
+            status = response.status
+            while len(body) < _LONGEST_BYTES and (more := await response.content.readany()):
+                body += more
+    except (aiohttp.ClientError, TimeoutError) as error:
+        logger.warning("the upstream %s told no models: %r", upstream.name, error)
+        return None
+    value, fault = decoded(body)
+    if status != 200 or fault is not None:
+        logger.warning("the upstream %s told no models: status %d", upstream.name, status)
+        return None
+    return mapping(value)

@@ -1,0 +1,337 @@
+"""Take one call from its client to an upstream and the answer back: the gateway's way of a call.
+
+The twin of the wrapper's transports: it drives the same pipeline. Bytes pass as they come; the
+record of a call is durable before its last byte leaves. Called by `app`, once for each request.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from meter.core.call import Outcome
+from meter.gateway import headers
+from meter.gateway.attributing import attribution_of
+from meter.gateway.line import Line, slices_of, too_large
+from meter.gateway.rejections import ClientLeft, Rejected
+from meter.gateway.requests import Request
+from meter.gateway.retries import RETRY_COUNT_HEADER, is_repeated
+from meter.gateway.services import Services
+from meter.gateway.upstreams import Upstream
+from meter.gateway.waiting import reason_of, wait
+from meter.pipeline import HEAVY_BODY_BYTES, OpenCall
+from meter.store.keys import Key
+
+logger = logging.getLogger("meter.gateway")
+
+FORM_BEGINNING_BYTES: Final = 1_048_576
+"""How much of a form is read before it is sent on: its fields stand before its files."""
+
+_HEAVY_ANSWER_BYTES: Final = 262_144
+_LARGE_BODY_BYTES: Final = 1_048_576
+
+NEVER_SENT: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+)
+"""Errors after which no upstream can have seen a whole request."""
+
+
+class Relay:
+    """One call on its way through the gateway."""
+
+    def __init__(self, services: Services, request: Request, line: Line, key: Key) -> None:
+        """Take a request whose key is known, and the line to its client."""
+        self.call: OpenCall | None = None
+        self.upstream: Upstream | None = None
+        self.status: int | None = None
+        self.outcome = Outcome.CLIENT_CLOSED
+        self.first_byte_s: float | None = None
+        self._services = services
+        self._settings = services.pipeline.settings
+        self._request = request
+        self._line = line
+        self._key = key
+        self._begun_s = time.monotonic()
+        self._body = b""
+        self._patience: asyncio.Timeout | None = None
+        self._max_tokens: int | None = None
+        self._is_settled = False
+        self._drained_bytes = 0
+        self._received_bytes = 0
+
+    async def run(self) -> None:
+        """Answer the request. Raises: Rejected before anything was sent, ClientLeft, StoreError."""
+        await self._read_body()
+        watcher = asyncio.create_task(self._line.watch(self._client_left))
+        try:
+            await self._answer(watcher)
+        finally:
+            watcher.cancel()
+
+    async def _answer(self, watcher: "asyncio.Task[None]") -> None:
+        call = await self._opened()
+        admission = await self._services.door.admit(call, self._reopened)
+        self.call, self._max_tokens = admission.call, admission.max_tokens
+        if admission.answer is not None:
+            self.outcome = Outcome.REFUSED
+            self.status = admission.answer.status
+            await self._line.answer(admission.answer, [self._call_id()])
+            return
+        if self._line.is_gone:
+            self.call.abandon()
+            raise ClientLeft
+        try:
+            await self._exchange(self.call, watcher)
+        finally:
+            self._note_failure(self.call)
+            if not self._is_settled:
+                self._services.spawn(self._end(self.call))
+
+    async def _read_body(self) -> None:
+        request, line, limit = self._request, self._line, self._settings.max_body_bytes
+        if request.is_streamed:
+            self._body = await line.beginning(FORM_BEGINNING_BYTES)
+            return
+        if request.length is not None and request.length > limit:
+            raise too_large(limit)
+        self._body = await line.body(limit)
+
+    async def _opened(self) -> OpenCall:
+        """Return the call, read and estimated. Raises: Rejected when the key may not make it."""
+        services, request = self._services, self._request
+        self.upstream = services.router.upstream_for(request, self._body)
+        call = await self._reopened(self._body)
+        services.router.check(self._key, request, call.reading, self._body)
+        return call
+
+    async def _reopened(self, body: bytes) -> OpenCall:
+        if len(body) <= HEAVY_BODY_BYTES:
+            return self._open(body)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._services.threads, self._open, body)
+
+    def _open(self, body: bytes) -> OpenCall:
+        request, upstream = self._request, self.upstream
+        assert upstream is not None
+        call = self._services.pipeline.open_call(
+            upstream.dialect,
+            method=request.method,
+            path=upstream.path_of(request.target),
+            content_type=request.fields.get("content-type"),
+            body=body,
+            attribution=attribution_of(self._key),
+            operation_id=self._services.retries.operation_of(
+                self._key.id, request.target, self._body, request.fields.get(RETRY_COUNT_HEADER, "")
+            ),
+        )
+        attribution = attribution_of(self._key, call.reading.hint, request.fields)
+        call.call = replace(call.call, attribution=attribution, upstream=upstream.name)
+        call.estimate()
+        return call
+
+    async def _exchange(self, call: OpenCall, watcher: "asyncio.Task[None]") -> None:
+        """Send the call and hand its answer on, until either side or the operator ends it."""
+        response: aiohttp.ClientResponse | None = None
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                response = await self._sent(call)
+                await self._hand_on(call, response, watcher)
+        except TimeoutError:
+            # Only the patience with a client that left ends like this.
+            self._note_leaving(call)
+        finally:
+            if response is not None:
+                response.close()
+        if self._line.is_gone:
+            raise ClientLeft
+
+    async def _sent(self, call: OpenCall) -> aiohttp.ClientResponse:
+        """Send the request and return the answer's beginning. Raises: Rejected."""
+        request, upstream = self._request, self.upstream
+        assert upstream is not None
+        sent = headers.outgoing(request.headers, request.fields, upstream, request.shape)
+        content, length = self._content(call)
+        if length is not None:
+            sent.append(("content-length", str(length)))
+        url = URL(upstream.url_of(request.target), encoded=True)
+        patience = aiohttp.ClientTimeout(
+            total=None, sock_connect=self._services.connect_seconds, sock_read=upstream.seconds
+        )
+        try:
+            return await self._services.session.request(
+                request.method, url, headers=sent, data=content, allow_redirects=False,
+                timeout=patience,
+            )  # fmt: skip
+        except NEVER_SENT as error:
+            self._is_settled = True
+            call.abandon()
+            raise _unreachable(upstream, error) from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if self._line.fault is not None:
+                raise self._line.fault from None
+            if self._patience is not None and self._patience.expired():
+                raise
+            self.outcome = _outcome_of(error)
+            raise _broken(upstream, error) from None
+
+    def _content(self, call: OpenCall) -> tuple[AsyncIterator[bytes] | bytes | None, int | None]:
+        """Return the body to send, and its length where it must be said."""
+        request = self._request
+        if request.is_streamed:
+            return self._line.rest_after(self._body), request.length
+        body = call.body
+        if len(body) > _LARGE_BODY_BYTES:
+            return slices_of(body), len(body)
+        return (body or None), (0 if not body and request.has_body else None)
+
+    async def _hand_on(
+        self, call: OpenCall, response: aiohttp.ClientResponse, watcher: "asyncio.Task[None]"
+    ) -> None:
+        """Pass the answer to the client as it comes; the end waits for the record."""
+        line, upstream = self._line, self.upstream
+        assert upstream is not None
+        fields = {name.lower(): value for name, value in response.headers.items()}
+        self.status = response.status
+        call.start(response.status, fields)
+        if response.status == 401:
+            self.outcome = Outcome.UPSTREAM_FAILED
+            raise Rejected(
+                502, "upstream_refused",
+                f"the upstream {upstream.name} does not take this gateway's own key",
+            )  # fmt: skip
+        edited = _edited(call, fields)
+        own = [(n.encode(), v.encode()) for n, v in self._own_headers()]
+        raw = headers.handed_on(response.raw_headers, fields, edited)
+        try:
+            await line.start(response.status, [*raw, *own])
+            async for data, _ in response.content.iter_chunks():
+                await self._pass(call, data)
+        except ClientLeft:
+            self._note_leaving(call)
+            return
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if self._patience is not None and self._patience.expired():
+                raise
+            if line.is_gone:
+                self._note_leaving(call)
+                return
+            self.outcome = _outcome_of(error)
+            logger.info("call %s broke off: %r", call.call.id, error)
+            return
+        rest = call.finish()
+        await self._settle(call, Outcome.CLIENT_CLOSED if self._left(call) else Outcome.COMPLETED)
+        watcher.cancel()
+        await line.write(rest, is_last=True)
+
+    async def _pass(self, call: OpenCall, data: bytes) -> None:
+        if self.first_byte_s is None and data:
+            self.first_byte_s = time.monotonic() - self._begun_s
+        self._received_bytes += len(data)
+        passed = call.feed(data)
+        if self._line.is_gone:
+            self._drained_bytes += len(data)
+            if self._drained_bytes > self._settings.drain_bytes:
+                raise ClientLeft
+            return
+        if call.ended:
+            await self._settle(call, Outcome.COMPLETED)
+        if passed:
+            await self._line.write(passed)
+
+    def _left(self, call: OpenCall) -> bool:
+        return self._line.is_gone and not self._is_settled
+
+    def _client_left(self) -> None:
+        """Give the upstream no more time, or what draining may take to learn the usage."""
+        call, patience = self.call, self._patience
+        if call is None or patience is None or patience.expired():
+            return
+        is_open = not call.ended and call.reading.metered and not call.reading.free
+        drains = is_open and self._settings.on_client_close == "drain"
+        now = asyncio.get_running_loop().time()
+        patience.reschedule(now + (self._settings.drain_seconds if drains else 0))
+
+    def _note_leaving(self, call: OpenCall) -> None:
+        self.outcome = Outcome.COMPLETED if call.ended else Outcome.CLIENT_CLOSED
+
+    async def _settle(self, call: OpenCall, outcome: Outcome) -> None:
+        """Close the call and wait until its record is durable.
+
+        The answer is already paid for: whatever becomes of the record, the client gets its bytes.
+        """
+        if self._is_settled:
+            return
+        self._is_settled = True
+        self.outcome = outcome
+        await self._end(call)
+
+    async def _end(self, call: OpenCall) -> None:
+        seconds = self._settings.store_seconds
+        try:
+            is_heavy = self.outcome is not Outcome.COMPLETED
+            if is_heavy or self._received_bytes > _HEAVY_ANSWER_BYTES:
+                # What was not reported is counted, which takes its time.
+                loop = asyncio.get_running_loop()
+                recorded = await loop.run_in_executor(
+                    self._services.threads, call.close, self.outcome
+                )
+            else:
+                recorded = call.close(self.outcome)
+            if self._settings.settle_before_last_byte:
+                await wait(recorded, seconds)
+        except Exception as error:
+            logger.error(
+                "call %s has ended and is not recorded: %s",
+                call.call.id, reason_of(error, seconds),
+            )  # fmt: skip
+
+    def _note_failure(self, call: OpenCall) -> None:
+        if is_repeated(self.status) and not self._line.is_gone:
+            self._services.retries.remember(
+                self._key.id, self._request.target, self._body, call.call.operation_id
+            )
+
+    def _call_id(self) -> tuple[str, str]:
+        assert self.call is not None
+        return "x-meter-call-id", str(self.call.call.id)
+
+    def _own_headers(self) -> list[tuple[str, str]]:
+        if self._max_tokens is None:
+            return [self._call_id()]
+        return [self._call_id(), ("x-meter-max-tokens", str(self._max_tokens))]
+
+
+def _edited(call: OpenCall, fields: dict[str, str]) -> frozenset[str]:
+    """Return the headers that are not true of what is handed out."""
+    if call.hands_out_identity:
+        return frozenset({"content-encoding", "content-length"})
+    is_stream = fields.get("content-type", "").lower().startswith("text/event-stream")
+    return frozenset({"content-length"} if call.reading.strip_usage and is_stream else ())
+
+
+def _outcome_of(error: BaseException) -> Outcome:
+    return Outcome.TIMED_OUT if isinstance(error, TimeoutError) else Outcome.UPSTREAM_FAILED
+
+
+def _unreachable(upstream: Upstream, error: BaseException) -> Rejected:
+    logger.warning("the upstream %s cannot be reached: %s", upstream.name, error)
+    if isinstance(error, TimeoutError):
+        return Rejected(504, "upstream_timeout", f"the upstream {upstream.name} did not answer")
+    return Rejected(502, "upstream_unreachable", f"the upstream {upstream.name} is not reachable")
+
+
+def _broken(upstream: Upstream, error: BaseException) -> Rejected:
+    logger.warning("the upstream %s broke off: %r", upstream.name, error)
+    if isinstance(error, TimeoutError):
+        return Rejected(
+            504, "upstream_timeout",
+            f"the upstream {upstream.name} sent nothing for {upstream.seconds} seconds",
+        )  # fmt: skip
+    return Rejected(502, "upstream_failed", f"the upstream {upstream.name} broke off")

@@ -1,0 +1,103 @@
+"""Run a gateway on a port until it is told to stop.
+
+Called by `meter serve`. A stop lets streams end, bounded in time; what is left is settled.
+"""
+
+import json
+import logging
+import signal
+import socket
+import sys
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Final
+
+import uvicorn
+
+from meter.errors import ConfigError
+from meter.gateway.app import Gateway
+from meter.gateway.protocol import BoundedProtocol
+
+_BACKLOG: Final = 2048
+_IDLE_SECONDS: Final = 75
+# What uvicorn says when an answer is broken off on purpose; `relay` has told why.
+_EXPECTED: Final = ("ASGI callable returned without completing", "Unsupported upgrade request")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there. Raises: ConfigError when the port cannot be taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}") from None
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return the address under which a listening socket is reached."""
+    host, port, *_ = listener.getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(app: Gateway, listener: socket.socket, *, stop_seconds: int) -> None:
+    """Answer requests until SIGINT or SIGTERM."""
+    server = uvicorn.Server(server_config(app, stop_seconds))
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    # uvicorn has handlers of its own while it runs, and raises the signal again when it has
+    # stopped: the process is to live on until the ledger is closed.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    server.run(sockets=[listener])
+
+
+def server_config(app: Gateway, stop_seconds: int) -> uvicorn.Config:
+    """Return the settings with which uvicorn serves a gateway."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop" if sys.platform != "win32" else "asyncio",
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=stop_seconds,
+    )
+
+
+def log_as_json() -> None:
+    """Write every log record as one line of JSON to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json())
+    handler.addFilter(_is_news)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("meter").setLevel(logging.INFO)
+
+
+class _Json(logging.Formatter):
+    """One line of JSON for a record, with the fields that `told` adds."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {
+            "time": moment,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+            **getattr(record, "told", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(_EXPECTED)
