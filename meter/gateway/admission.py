@@ -16,6 +16,7 @@ from meter.core.budgets import Refusal
 from meter.core.ports import Answer
 from meter.errors import StoreError
 from meter.gateway.lowering import answers_of, limit_of, lowered
+from meter.gateway.rejections import ClientLeft
 from meter.gateway.waiting import AWAY, reason_of, wait
 from meter.pipeline import OpenCall, Pipeline
 from meter.store.ledger import Ledger
@@ -53,8 +54,11 @@ class Door:
         self._ledger = ledger
         self._threads = threads
 
-    async def admit(self, call: OpenCall, reopen: Reopen) -> Admission:
-        """Return the call with its money set aside, or the answer that refuses it."""
+    async def admit(self, call: OpenCall, reopen: Reopen, is_gone: Callable[[], bool]) -> Admission:
+        """Return the call with its money set aside, or the answer that refuses it.
+
+        `is_gone` tells whether its client has left. Raises: ClientLeft.
+        """
         settings = self._pipeline.settings
         asked, max_tokens = call, None
         until = time.monotonic() + settings.hold_wait_seconds
@@ -67,6 +71,8 @@ class Door:
                 if verdict.may_fit_later and time.monotonic() < until:
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE_S)
+                    if is_gone():
+                        raise ClientLeft
                     continue
                 cheaper = await self._cheaper(call, verdict) if times_left else None
                 if cheaper is None:

@@ -75,7 +75,7 @@ async def _page(services: Services, request: Request, upstream: Upstream) -> Any
             while len(body) < _LONGEST_BYTES and (more := await response.content.readany()):
                 body += more
     except (aiohttp.ClientError, TimeoutError) as error:
-        logger.warning("the upstream %s told no models: %r", upstream.name, error)
+        logger.warning("the upstream %s told no models: %s", upstream.name, type(error).__name__)
         return None
     value, fault = decoded(body)
     if status != 200 or fault is not None:

@@ -77,7 +77,9 @@ class Relay:
 
     async def _answer(self, watcher: "asyncio.Task[None]") -> None:
         call = await self._opened()
-        admission = await self._services.door.admit(call, self._reopened)
+        admission = await self._services.door.admit(
+            call, self._reopened, lambda: self._line.is_gone
+        )
         self.call, self._max_tokens = admission.call, admission.max_tokens
         if admission.answer is not None:
             self.outcome = Outcome.REFUSED
@@ -143,8 +145,10 @@ class Relay:
             async with asyncio.timeout(None) as self._patience:
                 response = await self._sent(call)
                 await self._hand_on(call, response, watcher)
-        except TimeoutError:
+        except (aiohttp.ClientError, TimeoutError):
             # Only the patience with a client that left ends like this.
+            if not self._line.is_gone:
+                raise
             self._note_leaving(call)
         finally:
             if response is not None:
@@ -223,7 +227,7 @@ class Relay:
                 self._note_leaving(call)
                 return
             self.outcome = _outcome_of(error)
-            logger.info("call %s broke off: %r", call.call.id, error)
+            logger.info("call %s broke off: %s", call.call.id, _described(error))
             return
         rest = call.finish()
         await self._settle(call, Outcome.CLIENT_CLOSED if self._left(call) else Outcome.COMPLETED)
@@ -279,8 +283,8 @@ class Relay:
             if is_heavy or self._received_bytes > _HEAVY_ANSWER_BYTES:
                 # What was not reported is counted, which takes its time.
                 loop = asyncio.get_running_loop()
-                recorded = await loop.run_in_executor(
-                    self._services.threads, call.close, self.outcome
+                recorded = await asyncio.shield(
+                    loop.run_in_executor(self._services.threads, call.close, self.outcome)
                 )
             else:
                 recorded = call.close(self.outcome)
@@ -321,17 +325,23 @@ def _outcome_of(error: BaseException) -> Outcome:
 
 
 def _unreachable(upstream: Upstream, error: BaseException) -> Rejected:
-    logger.warning("the upstream %s cannot be reached: %s", upstream.name, error)
+    logger.warning("the upstream %s cannot be reached: %s", upstream.name, _described(error))
     if isinstance(error, TimeoutError):
         return Rejected(504, "upstream_timeout", f"the upstream {upstream.name} did not answer")
     return Rejected(502, "upstream_unreachable", f"the upstream {upstream.name} is not reachable")
 
 
 def _broken(upstream: Upstream, error: BaseException) -> Rejected:
-    logger.warning("the upstream %s broke off: %r", upstream.name, error)
+    logger.warning("the upstream %s broke off: %s", upstream.name, _described(error))
     if isinstance(error, TimeoutError):
         return Rejected(
             504, "upstream_timeout",
             f"the upstream {upstream.name} sent nothing for {upstream.seconds} seconds",
         )  # fmt: skip
     return Rejected(502, "upstream_failed", f"the upstream {upstream.name} broke off")
+
+
+def _described(error: BaseException) -> str:
+    """Return an error for the log: aiohttp's own text can hold a request's headers."""
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return f"{type(error).__name__} {text:.300}".strip()

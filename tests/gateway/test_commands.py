@@ -5,22 +5,35 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 
+from meter.cli.main import run
+
+
+@dataclass
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
 
 @pytest.fixture
-def meter(tmp_path):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("METER_")}
-    environment |= {"METER_DATABASE_URL": f"sqlite:///{tmp_path / 'meter.db'}", "COLUMNS": "200"}
+def meter(tmp_path, monkeypatch, capsys):
+    for name in [name for name in os.environ if name.startswith("METER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("METER_DATABASE_URL", f"sqlite:///{tmp_path / 'meter.db'}")
+    monkeypatch.setenv("COLUMNS", "200")
 
-    def run(*words, **more):
-        return subprocess.run(
-            [sys.executable, "-m", "meter", *words],
-            cwd=tmp_path, env={**environment, **more}, capture_output=True, text=True, timeout=30,
-        )  # fmt: skip
+    def type_in(*words):
+        status = run(list(words))
+        return Done(status, *capsys.readouterr())
 
-    return run
+    return type_in
 
 
 def test_a_key_s_whole_life(meter):
@@ -73,19 +86,32 @@ def test_a_key_that_does_not_exist_is_said_so(meter, command):
     )  # fmt: skip
 
 
-def test_serving_without_what_it_needs_says_what_that_is(meter):
-    assert "found no upstream, expected" in meter("serve").stderr
-    assert "found upstream 'openai', expected NAME=URL" in (
-        meter("serve", "--upstream", "openai").stderr
-    )
-    missing = meter("serve", "--upstream", "openai=http://127.0.0.1:9/v1")
-    assert missing.returncode == 2
-    assert "in the variable METER_UPSTREAM_OPENAI_KEY" in missing.stderr
+def test_an_upstream_is_named(meter):
+    done = meter("serve", "--upstream", "openai")
+    assert (done.returncode, done.stderr) == (
+        2, "meter: found upstream 'openai', expected NAME=URL\n",
+    )  # fmt: skip
+
+
+def serving(tmp_path, *words, **more):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("METER_")}
+    command = [sys.executable, "-m", "meter", "serve", *words]
+    return subprocess.run(
+        [*command, "--upstream", "openai=http://127.0.0.1:9/v1"],
+        cwd=tmp_path, env={**environment, **more}, capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+
+
+def test_serving_without_a_credential_says_where_it_was_looked_for(tmp_path):
+    done = serving(tmp_path)
+    assert done.returncode == 2
+    assert "in the variable METER_UPSTREAM_OPENAI_KEY" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_said_so(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        busy = meter(
-            "serve", "--port", port, "--upstream", "openai=http://127.0.0.1:9/v1",
-            METER_UPSTREAM_OPENAI_KEY="k",
-        )  # fmt: skip
-    assert busy.returncode == 2
-    assert f"cannot listen on 127.0.0.1 port {port}" in busy.stderr
+        done = serving(tmp_path, "--port", port, METER_UPSTREAM_OPENAI_KEY="k")
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1 port {port}" in done.stderr

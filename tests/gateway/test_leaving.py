@@ -172,6 +172,19 @@ def test_an_upstream_that_refuses_the_gateway_s_key_is_the_gateway_s_trouble(tmp
         assert gateway.calls()[0].cost_nanos == 0
 
 
+def test_an_upstream_that_speaks_no_http_leaks_nothing_into_the_log(tmp_path, caplog):
+    def answer(_request, connection):
+        connection.sendall(b"HTTP/1.1 banana\r\n\r\n")
+
+    with upstream_that(answer) as up, served(tmp_path, {"openai": up.url}) as gateway:
+        line, _, reader = ask(gateway, CHAT)
+        reader.close()
+        assert line.startswith("HTTP/1.1 502")
+        gateway.calls()
+    assert "broke off" in caplog.text
+    assert "sk-upstream" not in caplog.text
+
+
 def serving(
     simulator_url: str, ledger: str, *options: str, **more: str
 ) -> tuple["subprocess.Popen[str]", str]:

@@ -3,6 +3,7 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import anthropic
 import openai
@@ -172,6 +173,35 @@ def test_a_call_waits_for_money_that_others_hold(tmp_path):
             go_on.set()
             assert [each.result(15).usage.total_tokens for each in both] == [4, 4]
         assert [json.loads(each.body)["max_tokens"] for each in up.received] == [100, 100]
+
+
+def test_a_client_that_leaves_while_it_waits_for_money_is_not_sent_on(tmp_path):
+    go_on = threading.Event()
+    answer = plainly(b"{}")
+
+    def slowly(request, connection):
+        go_on.wait(10)
+        answer(request, connection)
+
+    with upstream_that(slowly) as up, served(tmp_path, {"openai": up.url}) as gateway:
+        gateway.meter.set_budget("one", subject="alice", limit=550, measure="tokens")
+        key = gateway.key()
+        ours = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=key, max_retries=0)
+        ask = partial(
+            ours.chat.completions.create, model="gpt-4o-mini", messages=HELLO, max_tokens=100
+        )
+        with ours, ThreadPoolExecutor(1) as pool:
+            first = pool.submit(ask)
+            while not up.received:
+                assert not first.done()
+            with pytest.raises(openai.APITimeoutError):
+                ask(timeout=0.5)
+            go_on.set()
+            first.result(10)
+        gateway.calls(1)
+        assert len(up.received) == 1
+        (budget,) = gateway.meter.budgets()
+        assert budget.standing.held == 0
 
 
 def test_without_the_ledger_nothing_is_sent(gateway, simulator, client, monkeypatch):
