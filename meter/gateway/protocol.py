@@ -26,6 +26,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, config: uvicorn.Config, *arguments: Any, **named: Any) -> None:
         """Begin before the first head."""
         super().__init__(config, *arguments, **named)
+        # Its lines would show a key that comes as ?key=, and whether they are written hangs on a
+        # logger that everybody in the process shares.
+        self.access_log = False
         self._client_seconds: float = getattr(config.app, "client_seconds", HEAD_SECONDS)
         self._write_timer: asyncio.TimerHandle | None = None
         self._is_in_head = True
