@@ -5,10 +5,9 @@ from typing import Annotated, Any
 import typer
 
 from meter.cli.asking import DatabaseUrl
+from meter.cli.main import FOUND
 from meter.cli.output import Column, Format, say, show
 from meter.config import load_settings
-
-FOUND = 1
 
 db = typer.Typer(no_args_is_help=True, help="Look after the ledger's schema.")
 

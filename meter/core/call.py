@@ -57,7 +57,7 @@ class Bound:
 
     `input_tokens` and `output_tokens` are upper bounds in tokens; None means that nothing in the
     request or in the model's limits bounds it. `cost_nanos` is the bound in money, None when no
-    rate card covers it. `searches` bounds hosted searches, None when it cannot be bounded.
+    rate card covers it. Hosted tools are not bounded by anything.
     """
 
     input_tokens: int | None = None

@@ -6,6 +6,7 @@ watched in the same way. Knows no provider. Made by `dialect.py`, driven by the 
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -24,7 +25,7 @@ NEVER: Final = re.compile(rb"(?!)")
 """Matches no payload."""
 
 
-class Native:
+class Native(ABC):
     """An endpoint with words of its own. What is not overridden fits one JSON body.
 
     `telling` matches payloads of a stream that must be parsed while it runs; all others wait
@@ -36,17 +37,17 @@ class Native:
     only_usage: bool = False
     telling: re.Pattern[bytes] = NEVER
 
+    @abstractmethod
     def claims(self, path: str) -> str | None:
         """Return the model that the path names ("" for none); None: another endpoint's path."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, request: Request) -> Reading:
         """Read a request. Never raises."""
-        raise NotImplementedError
 
+    @abstractmethod
     def normalise(self, raw: JSONObject, provider: Provider) -> Normalised:
         """Return a usage object, merged from all reports, in the registry's units."""
-        raise NotImplementedError
 
     def usual(self, payload: JSONObject) -> JSONObject:
         """Return the payload with `usage`, `model`, `id` and `error` where others have them."""

@@ -8,15 +8,13 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from meter.providers.dialect import ProviderDialect
 from meter.providers.registry import dialect_for, dialect_named
+from tests.shared import SHARED, needs_shared
 
-CORPUS = Path(__file__).resolve().parents[2] / ".." / "shared" / "corpus" / "dev.jsonl.gz"
+CORPUS = SHARED / "corpus" / "dev.jsonl.gz"
 ENDPOINTS = {
     "chat.completions": "chat",
     "completions": "completions",
@@ -29,9 +27,7 @@ ENDPOINTS = {
 # Units that are counted from the answer's items, not from its usage object.
 NOT_COMPARED = {"searches", "tool_calls"}
 
-pytestmark = pytest.mark.skipif(
-    not CORPUS.exists(), reason="the corpus of recorded exchanges does not lie beside the checkout"
-)
+pytestmark = needs_shared
 
 
 def rows() -> Iterator[dict[str, Any]]:

@@ -11,16 +11,14 @@ import os
 import random
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from meter.providers.dialect import ProviderDialect
 from meter.providers.registry import dialect_for, dialect_named
 from meter.reports.recorded import answer_of, headers_of
+from tests.shared import SHARED, needs_shared
 
-CORPUS = Path(__file__).resolve().parents[2] / ".." / "shared" / "corpus" / "dev.jsonl.gz"
+CORPUS = SHARED / "corpus" / "dev.jsonl.gz"
 
 # The recorded name of an endpoint, and that of the reading.
 NAMES = {
@@ -49,9 +47,7 @@ EXCEPTIONS = {
     "4938780a69b2956f": "the recording left `totalOutputTextTokenCount` out",
 }
 
-pytestmark = pytest.mark.skipif(
-    not CORPUS.exists(), reason="the corpus of recorded exchanges does not lie beside the checkout"
-)
+pytestmark = needs_shared
 
 
 def rows() -> Iterator[dict[str, Any]]:

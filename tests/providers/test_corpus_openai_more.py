@@ -10,25 +10,21 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from meter.core.call import Observation
 from meter.providers.dialect import ProviderDialect
 from meter.providers.registry import dialect_for, dialect_named
 from meter.reports.recorded import answer_of, headers_of
 from meter.reports.recorded_forms import CONTENT_TYPE, form_of
+from tests.shared import SHARED, needs_shared
 
-CORPUS = Path(__file__).resolve().parents[2] / ".." / "shared" / "corpus" / "dev.jsonl.gz"
+CORPUS = SHARED / "corpus" / "dev.jsonl.gz"
 # The recorded name of an endpoint begins with one of these.
 BEGINNINGS = ("audio.", "batches", "decisions", "edits", "images.", "moderations", "threads.",
               "videos")  # fmt: skip
 
-pytestmark = pytest.mark.skipif(
-    not CORPUS.exists(), reason="the corpus of recorded exchanges does not lie beside the checkout"
-)
+pytestmark = needs_shared
 
 
 def rows() -> Iterator[dict[str, Any]]:

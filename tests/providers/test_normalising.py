@@ -2,7 +2,6 @@
 
 import json
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,9 @@ from hypothesis import strategies as st
 
 from meter.core.usage import Usage
 from meter.providers.normalising import from_anthropic, from_gemini, from_openai
+from tests.shared import SHARED, needs_shared
 
-FIXTURES = Path(__file__).resolve().parents[2] / ".." / "shared" / "facts_fixtures.json"
+FIXTURES = SHARED / "facts_fixtures.json"
 
 
 def openai(**raw: Any) -> Usage | None:
@@ -362,9 +362,7 @@ SHORT = {
 }  # fmt: skip
 
 
-@pytest.mark.skipif(
-    not FIXTURES.exists(), reason="the fact fixtures do not lie beside the checkout"
-)
+@needs_shared
 def test_every_fixture_of_the_facts() -> None:
     fixtures = json.loads(FIXTURES.read_text())["usage"]
     assert len(fixtures) >= 15

@@ -3,7 +3,6 @@
 import base64
 import gzip
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +13,9 @@ from meter.pipeline import Pipeline
 from meter.reports.recorded import answer_of, event_stream, headers_of
 from meter.reports.replay import NoStore, replay_exchange
 from meter.wire import AWSEventStreamFramer
+from tests.shared import SHARED, needs_shared
 
-CORPUS = Path(__file__).resolve().parents[2] / ".." / "shared" / "corpus" / "dev.jsonl.gz"
+CORPUS = SHARED / "corpus" / "dev.jsonl.gz"
 EVENTS = [
     {"event": "messageStart", "payload": {"role": "assistant"}},
     {"event": "chunk", "payload": {"bytes_json": {"outputText": "größe 🎈"}}},
@@ -110,9 +110,7 @@ def test_a_recorded_event_stream_goes_through_the_pipeline() -> None:
     assert result["counted_output_tokens"] == 1
 
 
-@pytest.mark.skipif(
-    not CORPUS.exists(), reason="the corpus of recorded exchanges does not lie beside the checkout"
-)
+@needs_shared
 def test_frames_written_again_say_what_the_recorded_ones_say() -> None:
     compared = 0
     with gzip.open(CORPUS, "rt", encoding="utf-8") as lines:
