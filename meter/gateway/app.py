@@ -21,6 +21,7 @@ from meter.errors import StoreError
 from meter.gateway.line import Line, Receive, Send
 from meter.gateway.listing import is_listing, listed
 from meter.gateway.measuring import CONTENT_TYPE, Measures
+from meter.gateway.organization import answered, is_organization
 from meter.gateway.rejections import ClientLeft, Rejected, answer_to
 from meter.gateway.relay import Relay
 from meter.gateway.requests import Request, read_request, shape_of
@@ -104,6 +105,11 @@ class Gateway:
             answer = await listed(self.services, request, key)
             visit.status = answer.status
             await line.answer(answer, [("x-meter-call-id", str(new_id()))])
+            return
+        if is_organization(request):
+            answer = await answered(self.services, request, key)
+            visit.status = answer.status
+            await line.answer(answer)
             return
         visit.relay = relay = Relay(self.services, request, line, key)
         try:

@@ -298,7 +298,7 @@ def test_a_websocket_is_turned_away(standing):
         ("POST", "/v1/chat/completions/c"), ("GET", "/v1/assistants"), ("POST", "/v1/threads"),
         ("POST", "/v1/threads/t/runs"), ("GET", "/v1/vector_stores"), ("POST", "/v1/videos"),
         ("GET", "/v1/videos/v/content"), ("POST", "/v1/containers"), ("GET", "/v1/conversations"),
-        ("GET", "/v1/organization/costs"), ("DELETE", "/v1/models/ft:m"),
+        ("GET", "/v1/organization/projects"), ("DELETE", "/v1/models/ft:m"),
         ("POST", "/v1beta/cachedContents"), ("POST", "/v1/realtime/client_secrets"),
     ],
 )  # fmt: skip
