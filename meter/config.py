@@ -28,7 +28,8 @@ class Settings:
     an answer only when its record is durable. `hold_seconds`: how long a call may be in flight
     before its holds expire and it is listed as unsettled. `store_seconds`: how long a call
     waits for the ledger. `inject_usage`: ask streams for their usage where the provider is known
-    to accept that. `queue_size`: how many writes may wait for the ledger.
+    to accept that. `queue_size`: how many writes may wait for the ledger. `rate_file`: a TOML file
+    of one's own prices, laid over those that travel with the product ("": none).
 
     Of the gateway: `upstreams`: where it sends calls, by name (see `meter.gateway.upstreams`).
     `allow_unmetered`: pass paths on that nobody knows how to meter. `allow_stored_objects`: pass
@@ -52,6 +53,7 @@ class Settings:
     store_seconds: int = 30
     inject_usage: bool = True
     queue_size: int = 10_000
+    rate_file: str = ""
     hosts: Mapping[str, str] = field(default_factory=dict)
     upstreams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     allow_unmetered: bool = False

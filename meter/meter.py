@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from meter.gateway.app import Gateway
     from meter.manual import ManualCall
     from meter.reports.estimating import RequestEstimate
+    from meter.reports.rerating import RerateRow
     from meter.store.keys import Keys
     from meter.store.reads import AccuracyRow, BudgetRow, CallRow, UsageRow
 
@@ -61,7 +62,8 @@ class Meter:
         self.settings: Settings = load_settings({"database_url": url, **settings})
         self._ledger = Ledger(self.settings)
         self.keys: Keys = self._ledger.keys
-        self.prices = PriceBook.bundled()
+        files = [self.settings.rate_file] if self.settings.rate_file else []
+        self.prices = PriceBook.bundled(files)
         self._warming = False
         self.pipeline: Pipeline = Pipeline(self._ledger.store, self.prices, self.settings)
 
@@ -272,6 +274,31 @@ class Meter:
         """Return how input estimates compared with what providers reported, by model."""
         since_us, until_us = _interval(since, until, None, "UTC")
         return self._ledger.accuracy(since_us=since_us, until_us=until_us)
+
+    def rerate(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        apply: bool = False,
+        author: str = "rerate",
+        **filters: str,
+    ) -> "list[RerateRow]":
+        """Rate ended calls again with the prices as they are known now; return what changes.
+
+        With `apply` the calls whose amount changes get corrections, all in one transaction; a
+        second run then finds nothing. `filters` as for `usage`.
+
+        Raises: InputError for a filter that does not exist, ConflictingWrite (nothing is then
+        written) when one of the calls was corrected meanwhile.
+        """
+        from meter.reports.rerating import rerated, summed
+
+        calls = self.calls(since=since, until=until, limit=None, newest_first=False, **filters)
+        changes = list(rerated(calls, self.prices))
+        if apply:
+            self._ledger.correct_all([(c.correction(author), c.card) for c in changes])
+        return summed(changes)
 
     def estimate(
         self, request: Mapping[str, Any], *, provider: str = "openai", endpoint: str = "chat"

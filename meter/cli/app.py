@@ -4,7 +4,18 @@ from importlib.metadata import version
 
 import typer
 
-from meter.cli import asking, budgets, dashboard, demo, keys, ledger, prices, replaying, serve
+from meter.cli import (
+    asking,
+    budgets,
+    dashboard,
+    demo,
+    keys,
+    ledger,
+    prices,
+    replaying,
+    rerating,
+    serve,
+)
 
 app = typer.Typer(
     name="meter",
@@ -20,6 +31,7 @@ app.command("usage")(asking.usage)
 app.command("calls")(asking.calls)
 app.command("estimate")(asking.estimate)
 app.command("replay")(replaying.replay)
+app.command("rerate")(rerating.rerate)
 app.command("check")(ledger.check)
 app.command("doctor")(ledger.doctor)
 app.command("demo")(demo.demo)

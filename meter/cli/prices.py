@@ -8,6 +8,7 @@ import typer
 from meter.cli.output import Column, Format, say, show
 from meter.cli.times import moment_us, shown_time
 from meter.clock import now_us
+from meter.config import load_settings
 from meter.core.money import multiply, nanos_to_text
 from meter.core.rates import RateCard
 from meter.errors import InputError
@@ -40,7 +41,9 @@ def show_price(
     from meter.prices.book import PriceBook
 
     at_us = moment_us(at, tz)
-    card = PriceBook.bundled().card_for(provider, model, now_us() if at_us is None else at_us)
+    own = load_settings().rate_file
+    book = PriceBook.bundled([own] if own else [])
+    card = book.card_for(provider, model, now_us() if at_us is None else at_us)
     if card is None:
         raise InputError(f"no price is known for {provider} {model} at that time")
     show(_rate_rows(card), COLUMNS, format, title=f"{provider} {model}, {card.currency}")

@@ -9,7 +9,9 @@ from pathlib import Path
 from meter.clock import now_us
 from meter.config import Settings
 from meter.core.budgets import Budget
+from meter.core.event import Correction
 from meter.core.ports import Store
+from meter.core.rates import RateCard
 from meter.errors import SchemaMismatch
 from meter.store import reads
 from meter.store.engine import open_engine
@@ -80,6 +82,10 @@ class Ledger:
     def budgets(self) -> list[BudgetRow]:
         """Return every budget as it stands now."""
         return reads.budgets(self._engine, now_us=now_us())
+
+    def correct_all(self, corrections: Sequence[tuple[Correction, RateCard | None]]) -> None:
+        """Add corrections to ended calls: all of them or none."""
+        self._inner.correct_all(corrections)
 
     def usage(
         self,

@@ -19,6 +19,7 @@ from meter.errors import StoreError
 from meter.store import owners, sweeping
 from meter.store.committer import BATCH_SIZE, QUEUE_SIZE, Committer
 from meter.store.encoding import believable, correction_to_row, event_to_row, open_call_to_row
+from meter.store.engine import write_connection
 from meter.store.failures import ConnectionLost, Interrupted
 from meter.store.kept_connection import KeptConnection
 from meter.store.requests import Answer, Correct, Release, Request, Reserve, Settle
@@ -102,6 +103,28 @@ class LedgerStore:
             Correct(correction, correction_to_row(correction), self._unless_known(card))
         )
         return cast("Future[None]", answer)
+
+    def correct_all(self, corrections: Sequence[tuple[Correction, RateCard | None]]) -> None:
+        """Durably add many corrections in one transaction: all of them or, on an error, none.
+
+        Raises: StoreUnavailable, ConflictingWrite when a call was corrected meanwhile.
+        """
+        requests = [
+            Correct(made, correction_to_row(made), card)
+            for made, card in (
+                (replace(each, charge=believable(each.charge)), card) for each, card in corrections
+            )
+        ]
+
+        def write() -> None:
+            with write_connection(self._engine) as connection:
+                for start in range(0, len(requests), BATCH_SIZE):
+                    batch = requests[start : start + BATCH_SIZE]
+                    for answer in write_batch(connection, batch).answers:
+                        if isinstance(answer, Exception):
+                            raise answer
+
+        self._persistently(write)
 
     def sweep(self, now_us: int, *, dead_owners: bool = True) -> int:
         """Close the calls that nobody will end any more (see `sweeping`); return how many.
