@@ -14,8 +14,10 @@ Heavy parts (the database, tiktoken, price lists) are imported on first use, so 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 from meter.attribution import present
 from meter.config import Settings, load_settings
@@ -300,6 +302,44 @@ class Meter:
             self._ledger.correct_all([(c.correction(author), c.card) for c in changes])
         return summed(changes)
 
+    def settle(
+        self,
+        call_id: str | UUID,
+        usage: Mapping[str, int | str | Decimal],
+        *,
+        reason: str,
+        author: str,
+        basis: str = "reported",
+    ) -> "CallRow":
+        """Say by hand what an ended call has used; return the call as it is known now.
+
+        `usage` has quantities by unit; empty: nothing is owed. The correction keeps `reason` and
+        `author` and is rated with the card of the call's start. `basis` is "reported" (a bill
+        says so) or "estimated".
+
+        Raises: InputError for a call that is not there or has not ended and for a quantity that
+        is no number, UnitError for a unit or a quantity that cannot be, ConflictingWrite when
+        the call was corrected meanwhile.
+        """
+        from meter.core.call import Basis
+        from meter.core.usage import Usage
+        from meter.reports.settling import settled_by_hand
+
+        quantities = Usage({name: _quantity(name, given) for name, given in usage.items()})
+        known = next(self.calls(id=str(call_id)), None)
+        if known is None:
+            raise InputError(f"found no ended call {call_id}, expected one that `calls` lists")
+        made, card = settled_by_hand(
+            known,
+            quantities,
+            _one_of(Basis, basis, "basis"),
+            self.prices,
+            reason=reason,
+            author=author,
+        )
+        self._ledger.correct_all([(made, card)])
+        return next(self.calls(id=str(call_id)))
+
     def estimate(
         self, request: Mapping[str, Any], *, provider: str = "openai", endpoint: str = "chat"
     ) -> "RequestEstimate":
@@ -323,6 +363,15 @@ def _interval(
         None if since is None else microseconds_of(since),
         None if until is None else microseconds_of(until),
     )
+
+
+def _quantity(name: str, given: int | str | Decimal) -> int | Decimal:
+    """Return a quantity, whole where it is whole."""
+    try:
+        number = Decimal(given)
+    except (ArithmeticError, ValueError, TypeError):
+        raise InputError(f"found {given!r} for {name}, expected a number of it") from None
+    return int(number) if number.is_finite() and number == int(number) else number
 
 
 def _scope(subject: str | None, tag: tuple[str, str] | None, model: str | None) -> Scope:

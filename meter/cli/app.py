@@ -15,6 +15,7 @@ from meter.cli import (
     replaying,
     rerating,
     serve,
+    settling,
 )
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app.command("calls")(asking.calls)
 app.command("estimate")(asking.estimate)
 app.command("replay")(replaying.replay)
 app.command("rerate")(rerating.rerate)
+app.command("settle")(settling.settle)
 app.command("check")(ledger.check)
 app.command("doctor")(ledger.doctor)
 app.command("demo")(demo.demo)

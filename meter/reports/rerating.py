@@ -71,7 +71,7 @@ def rerated(calls: Iterable[CallRow], prices: PriceSource) -> Iterator[Rerating]
     for call in calls:
         if call.state != "settled" or not call.usage:
             continue
-        card = _card_of(call, prices)
+        card = card_of(call, prices)
         charge = rating.rate(
             call.usage,
             card,
@@ -128,7 +128,7 @@ def _row(key: tuple[str, str | None, str | None], changes: list[Rerating]) -> Re
     )
 
 
-def _card_of(call: CallRow, prices: PriceSource) -> RateCard | None:
+def card_of(call: CallRow, prices: PriceSource) -> RateCard | None:
     """Return the card of the model that served; the requested one's for its snapshots.
 
     The rule of the pipeline, which the tests hold the two to.

@@ -1,0 +1,56 @@
+"""Settle a call by hand: what a person knows of its usage becomes a correction.
+
+For calls that are unsettled because nobody saw their end, and for any other whose record is known
+to be wrong. Called by the façade.
+"""
+
+from meter.clock import new_id, now_us
+from meter.core import rating
+from meter.core.call import Basis
+from meter.core.event import Correction
+from meter.core.ports import PriceSource
+from meter.core.rates import RateCard
+from meter.core.rating import Charge
+from meter.core.usage import Usage
+from meter.errors import InputError
+from meter.reports.rerating import card_of
+from meter.store.reads import CallRow
+
+
+def settled_by_hand(
+    call: CallRow, usage: Usage, basis: Basis, prices: PriceSource, *, reason: str, author: str
+) -> tuple[Correction, RateCard | None]:
+    """Return the correction that gives a call this usage, and the card that rates it.
+
+    An empty usage says that nothing is owed. Raises: InputError for a call still in flight, a
+    basis of *unknown*, and a reason or an author that is not said.
+    """
+    if call.state == "in_flight":
+        raise InputError(f"found call {call.id} still in flight, expected one that has ended")
+    if basis is Basis.UNKNOWN:
+        raise InputError("found the basis unknown, expected reported or estimated")
+    for name, text in (("a reason", reason), ("an author", author)):
+        if not text.strip():
+            raise InputError(f"found no text, expected {name} for this correction")
+    card = card_of(call, prices)
+    charge = Charge((), 0, card.currency if card else None, card.id if card else None)
+    if usage:
+        charge = rating.rate(
+            usage,
+            card,
+            at_us=call.started_us,
+            tier=call.service_tier,
+            traits=dict(call.traits),
+        )
+    made = Correction(
+        id=new_id(),
+        call_id=call.id,
+        number=call.corrections + 1,
+        at_us=now_us(),
+        usage=usage,
+        basis=basis,
+        charge=charge,
+        reason=reason,
+        author=author,
+    )
+    return made, card
