@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from meter.cli.output import say
 from meter.config import given_settings
 from meter.errors import InputError
 from meter.meter import Meter
+
+if TYPE_CHECKING:
+    from meter.gateway.serving import Certificate
 
 
 def serve(
@@ -21,6 +24,8 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, max=256, help="How many processes serve.")] = 1,
+    tls_cert: Annotated[str | None, typer.Option(help="Speak TLS with this chain (PEM).")] = None,
+    tls_key: Annotated[str | None, typer.Option(help="The key of that certificate (PEM).")] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Serve an API that meters every call and refuses what nobody can pay.
@@ -38,19 +43,25 @@ def serve(
     if database_url is not None:
         given["database_url"] = database_url
     upstreams = _pairs(upstream or [])
+    certificate = serving.certificate_of(tls_cert, tls_key)
     serving.log_as_json()
     if workers > 1:
-        _serve_with_workers(workers, given, upstreams, host, port)
+        _serve_with_workers(workers, given, upstreams, (host, port), certificate)
         return
     with _opened(given) as meter:
         gateway = meter.gateway(upstreams)
         with serving.listen(host, port) as listener:
-            _say_where(serving.address_of(listener))
-            serving.serve(gateway, listener, stop_seconds=meter.settings.stop_seconds)
+            _say_where(serving.address_of(listener, certificate))
+            seconds = meter.settings.stop_seconds
+            serving.serve(gateway, listener, stop_seconds=seconds, certificate=certificate)
 
 
 def _serve_with_workers(
-    number: int, given: dict[str, Any], upstreams: dict[str, str], host: str, port: int
+    number: int,
+    given: dict[str, Any],
+    upstreams: dict[str, str],
+    address: tuple[str, int],
+    certificate: "Certificate | None",
 ) -> None:
     from meter.gateway import serving
     from meter.gateway.upstreams import read_upstreams
@@ -61,16 +72,17 @@ def _serve_with_workers(
     # A mistake in the settings or the ledger is told once, and not by every process.
     with _opened(given) as meter:
         read_upstreams(meter.settings.upstreams, upstreams)
-    listener = serving.listen(host, port)
+    listener = serving.listen(*address)
 
     def work() -> int:
         with _opened(given) as meter:
             gateway = meter.gateway(upstreams)
-            serving.serve(gateway, listener, stop_seconds=meter.settings.stop_seconds)
+            seconds = meter.settings.stop_seconds
+            serving.serve(gateway, listener, stop_seconds=seconds, certificate=certificate)
         return 0
 
     with listener:
-        _say_where(serving.address_of(listener))
+        _say_where(serving.address_of(listener, certificate))
         Workers(number, work).run()
 
 

@@ -7,7 +7,9 @@ import json
 import logging
 import signal
 import socket
+import ssl
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Final
@@ -33,15 +35,52 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}") from None
 
 
-def address_of(listener: socket.socket) -> str:
+def address_of(listener: socket.socket, certificate: "Certificate | None" = None) -> str:
     """Return the address under which a listening socket is reached."""
     host, port, *_ = listener.getsockname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "http" if certificate is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def serve(app: Gateway, listener: socket.socket, *, stop_seconds: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What the gateway proves itself with over TLS: PEM files of the chain and of its key."""
+
+    chain: str
+    key: str
+
+
+def certificate_of(chain: str | None, key: str | None) -> Certificate | None:
+    """Return the certificate that two files hold together, None when neither is given.
+
+    Raises: ConfigError when only one is given, or they cannot be read or do not match.
+    """
+    if chain is None and key is None:
+        return None
+    if chain is None or key is None:
+        raise ConfigError("found only one of --tls-cert and --tls-key, expected both")
+    try:
+        # An empty password instead of a question at the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key, password="")
+    except ssl.SSLError as error:
+        raise ConfigError(
+            f"cannot use {chain} with {key} for TLS, expected a certificate and its key in PEM "
+            f"without a password: {error.reason or 'they are no such files'}"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {chain} or {key}: {error.strerror}") from None
+    return Certificate(chain, key)
+
+
+def serve(
+    app: Gateway,
+    listener: socket.socket,
+    *,
+    stop_seconds: int,
+    certificate: Certificate | None = None,
+) -> None:
     """Answer requests until SIGINT or SIGTERM."""
-    server = uvicorn.Server(server_config(app, stop_seconds))
+    server = uvicorn.Server(server_config(app, stop_seconds, certificate))
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         server.should_exit = True
@@ -53,10 +92,14 @@ def serve(app: Gateway, listener: socket.socket, *, stop_seconds: int) -> None:
     server.run(sockets=[listener])
 
 
-def server_config(app: Gateway, stop_seconds: int) -> uvicorn.Config:
+def server_config(
+    app: Gateway, stop_seconds: int, certificate: Certificate | None = None
+) -> uvicorn.Config:
     """Return the settings with which uvicorn serves a gateway."""
     return uvicorn.Config(
         app,
+        ssl_certfile=None if certificate is None else certificate.chain,
+        ssl_keyfile=None if certificate is None else certificate.key,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         http=BoundedProtocol,
         ws="none",
