@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from meter.store.types import Id
 
-HEAD_REVISION = "0002"
+HEAD_REVISION = "0007"
 """The migration that this release's code is written for (a test compares it with the folder)."""
 
 metadata = MetaData(

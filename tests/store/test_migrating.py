@@ -94,9 +94,10 @@ def test_a_migration_can_be_undone(database_url: str) -> None:
 def test_upgrading_tells_what_it_does_and_again_does_nothing(database_url: str) -> None:
     told: list[str] = []
     upgrade(database_url, told.append)
-    assert told == [f"migrated the schema to revision {number}" for number in ("0001", "0002")]
+    numbers = [f"{number:04d}" for number in range(1, int(head_revision()) + 1)]
+    assert told == [f"migrated the schema to revision {number}" for number in numbers]
     upgrade(database_url, told.append)
-    assert len(told) == 2
+    assert len(told) == len(numbers)
 
 
 def test_a_fresh_sqlite_file_migrates_itself(sqlite_url: str) -> None:
