@@ -18,6 +18,7 @@ from meter.store.engine import open_engine
 from meter.store.keys import Keys
 from meter.store.ledger_store import LedgerStore
 from meter.store.migrating import current_revision, head_revision, require_current
+from meter.store.owned import OwnedObjects
 from meter.store.reads import AccuracyRow, BudgetRow, CallRow, UsageRow
 from meter.store.spool import SpoolingStore
 
@@ -39,6 +40,7 @@ class Ledger:
         try:
             require_current(self._engine)
             self.keys = Keys(self._engine)
+            self.owned = OwnedObjects(self._engine)
             self._inner = LedgerStore(
                 self._engine, lease_s=settings.hold_seconds, queue_size=settings.queue_size
             )

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from meter.store.types import Id
@@ -284,3 +285,29 @@ keys = Table(
 )
 """The gateway's keys. `hash` is that of the secret, which is stored nowhere; `models` and
 `endpoints` are JSON lists of what the key may use (null: everything)."""
+
+owned_objects = Table(
+    "owned_objects",
+    metadata,
+    Column("upstream", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("created_us", BigInteger, nullable=False),
+    Column("watched_us", BigInteger),
+    Column("family", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("notes", Text),
+    Index(None, "subject", "family", "created_us"),
+    Index(
+        None,
+        "watched_us",
+        sqlite_where=text("watched_us IS NOT NULL"),
+        postgresql_where=text("watched_us IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+"""Whose the stored objects of an upstream's account are: files, batches, jobs, answers.
+
+`watched_us`: when to look again whether this work has ended, null for objects that are not looked
+after. `notes` is JSON that the owner keeps with an object whose provider keeps none.
+"""
