@@ -32,8 +32,9 @@ class Settings:
     of one's own prices, laid over those that travel with the product ("": none).
 
     Of the gateway: `upstreams`: where it sends calls, by name (see `meter.gateway.upstreams`).
-    `allow_unmetered`: pass paths on that nobody knows how to meter. `allow_stored_objects`: pass
-    calls on files, batches and other objects on, which all keys of an upstream then share.
+    `allow_unmetered`: pass paths on that nobody knows how to meter. `allow_stored_objects`: let
+    all keys share all files, batches and other objects of an upstream; else each subject has its
+    own, and what cannot be kept apart is closed.
     `max_body_bytes`: the largest body that is read before it is sent. `client_seconds`: how long
     a client may send or take nothing. `stop_seconds`: how long calls in flight may go on once
     the gateway was told to stop. `hold_wait_seconds`: how long a call waits for money that other

@@ -22,6 +22,7 @@ from meter.gateway.line import Line, Receive, Send
 from meter.gateway.listing import is_listing, listed
 from meter.gateway.measuring import CONTENT_TYPE, Measures
 from meter.gateway.organization import answered, is_organization
+from meter.gateway.own_objects import is_own_list, own_list
 from meter.gateway.rejections import ClientLeft, Rejected, answer_to
 from meter.gateway.relay import Relay
 from meter.gateway.requests import Request, read_request, shape_of
@@ -101,8 +102,13 @@ class Gateway:
         visit.request = request = read_request(visit.scope)
         key = await self.services.keyring.key_of(request.secret)
         visit.key_id = key.id
-        if is_listing(request, key, self.services.router.upstreams):
+        if is_listing(self.services, request, key):
             answer = await listed(self.services, request, key)
+            visit.status = answer.status
+            await line.answer(answer, [("x-meter-call-id", str(new_id()))])
+            return
+        if is_own_list(self.services, request):
+            answer = await own_list(self.services, request, key)
             visit.status = answer.status
             await line.answer(answer, [("x-meter-call-id", str(new_id()))])
             return

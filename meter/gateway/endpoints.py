@@ -1,7 +1,7 @@
 """Say which endpoints are open, and which only when the operator opens them. Pure.
 
-Stored objects (files, batches, jobs, responses read back) belong to the upstream's account: every
-key would see those of all others. Called by `app` and `meter keys`.
+Stored objects (files, batches, jobs, responses read back) lie in the upstream's account; those
+that `objects` cannot tell apart stay closed. Called by `routing` and `meter keys`.
 """
 
 from typing import Final

@@ -17,8 +17,8 @@ from meter.gateway.rejections import Rejected
 from meter.gateway.requests import Request
 from meter.gateway.routing import may_use
 from meter.gateway.services import Services
-from meter.gateway.upstreams import Upstream, Upstreams
-from meter.providers.foreign import decoded, encoded, label, mapping, objects
+from meter.gateway.upstreams import Upstream
+from meter.providers.foreign import JSONObject, decoded, encoded, label, mapping, objects
 from meter.store.keys import Key
 
 logger = logging.getLogger("meter.gateway")
@@ -28,15 +28,19 @@ _LONGEST_BYTES: Final = 8_388_608
 _PATHS: Final = frozenset({"/v1/models", "/v1beta/models"})
 
 
-def is_listing(request: Request, key: Key, upstreams: Upstreams) -> bool:
+def is_listing(services: Services, request: Request, key: Key) -> bool:
     """Whether a request asks for models and gets a list of our own making."""
     if request.method != "GET" or request.path.rstrip("/") not in _PATHS:
         return False
-    return key.models is not None or len(upstreams.listed) > 1
+    several = len(services.router.upstreams.listed) > 1
+    return several or key.models is not None or not services.tenants.is_shared
 
 
 async def listed(services: Services, request: Request, key: Key) -> Answer:
-    """Return the list of models that the key may use. Raises: Rejected when nobody answers."""
+    """Return the list of models that the key may use. Raises: Rejected when nobody answers.
+
+    A fine-tuned model is its owner's. A list from which nothing is taken passes as it came.
+    """
     upstreams = services.router.upstreams
     asked = upstreams.of_shape(request.shape)
     pages = await asyncio.gather(*(_page(services, request, each) for each in asked))
@@ -45,13 +49,18 @@ async def listed(services: Services, request: Request, key: Key) -> Answer:
         raise Rejected(502, "upstream_failed", "no upstream told which models it has")
     member = "models" if request.shape == "google" else "data"
     models: dict[str, Any] = {}
-    for upstream, page in known:
-        for model in objects(page.get(member)):
-            name = _name(model)
+    offered = 0
+    for upstream, (_, page) in known:
+        shown = {_name(model): model for model in objects(page.get(member))}
+        offered += len(shown)
+        hidden = await services.tenants.hidden_models(key, upstream, shown)
+        for name, model in shown.items():
             leads_here = upstreams.choose(request.shape, name) is upstream
-            if name and leads_here and may_use(key, name):
+            if name and leads_here and name not in hidden and may_use(key, name):
                 models.setdefault(name, model)
-    body = encoded({**known[0][1], member: list(models.values())})
+    body, first = known[0][1]
+    if len(known) > 1 or len(models) != offered:
+        body = encoded({**first, member: list(models.values())})
     fields = {"content-type": "application/json", "content-length": str(len(body))}
     return Answer(200, fields, body)
 
@@ -61,8 +70,10 @@ def _name(model: Any) -> str:
     return named.removeprefix("models/")
 
 
-async def _page(services: Services, request: Request, upstream: Upstream) -> Any:
-    """Return an upstream's list as an object, None when it gave none."""
+async def _page(
+    services: Services, request: Request, upstream: Upstream
+) -> tuple[bytes, JSONObject] | None:
+    """Return an upstream's list, its bytes and the object, None when it gave none."""
     fields = {**request.fields, "accept-encoding": "identity"}
     sent = headers.outgoing(fields.items(), fields, upstream, request.shape)
     url = URL(upstream.url_of(request.target), encoded=True)
@@ -81,4 +92,4 @@ async def _page(services: Services, request: Request, upstream: Upstream) -> Any
     if status != 200 or fault is not None:
         logger.warning("the upstream %s told no models: status %d", upstream.name, status)
         return None
-    return mapping(value)
+    return bytes(body), mapping(value)

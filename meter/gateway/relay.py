@@ -15,13 +15,16 @@ import aiohttp
 from yarl import URL
 
 from meter.core.call import Outcome
+from meter.errors import StoreError
 from meter.gateway import headers
 from meter.gateway.attributing import attribution_of
 from meter.gateway.line import Line, slices_of, too_large
+from meter.gateway.objects import Place
 from meter.gateway.rejections import ClientLeft, Rejected
 from meter.gateway.requests import Request
 from meter.gateway.retries import RETRY_COUNT_HEADER, is_repeated
 from meter.gateway.services import Services
+from meter.gateway.tenants import Showing, is_searched
 from meter.gateway.upstreams import Upstream
 from meter.gateway.waiting import reason_of, wait
 from meter.pipeline import HEAVY_BODY_BYTES, OpenCall
@@ -62,6 +65,8 @@ class Relay:
         self._body = b""
         self._patience: asyncio.Timeout | None = None
         self._max_tokens: int | None = None
+        self._place: Place | None = None
+        self._showing: Showing | None = None
         self._is_settled = False
         self._drained_bytes = 0
         self._received_bytes = 0
@@ -111,6 +116,9 @@ class Relay:
         self.upstream = services.router.upstream_for(request, self._body)
         call = await self._reopened(self._body)
         services.router.check(self._key, request, call.reading, self._body)
+        self._place = await services.tenants.check(
+            self._key, request, call.reading, self._body, self.upstream
+        )
         return call
 
     async def _reopened(self, body: bytes) -> OpenCall:
@@ -160,7 +168,12 @@ class Relay:
         """Send the request and return the answer's beginning. Raises: Rejected."""
         request, upstream = self._request, self.upstream
         assert upstream is not None
-        sent = headers.outgoing(request.headers, request.fields, upstream, request.shape)
+        given = request.headers
+        if is_searched(self._place, request.method, call.reading):
+            # What is to be searched for new objects must be readable.
+            plain = [each for each in given if each[0] != "accept-encoding"]
+            given = (*plain, ("accept-encoding", "identity"))
+        sent = headers.outgoing(given, request.fields, upstream, request.shape)
         content, length = self._content(call)
         if length is not None:
             sent.append(("content-length", str(length)))
@@ -210,6 +223,9 @@ class Relay:
                 502, "upstream_refused",
                 f"the upstream {upstream.name} does not take this gateway's own key",
             )  # fmt: skip
+        self._showing = self._services.tenants.showing(
+            self._place, self._request, call.reading, response.status, fields
+        )
         edited = _edited(call, fields)
         own = [(n.encode(), v.encode()) for n, v in self._own_headers()]
         raw = headers.handed_on(response.raw_headers, fields, edited)
@@ -229,16 +245,25 @@ class Relay:
             self.outcome = _outcome_of(error)
             logger.info("call %s broke off: %s", call.call.id, _described(error))
             return
-        rest = call.finish()
+        rest = await self._shown(call.finish(), is_last=True)
         await self._settle(call, Outcome.CLIENT_CLOSED if self._left(call) else Outcome.COMPLETED)
         watcher.cancel()
+        await self._forget_deleted()
         await line.write(rest, is_last=True)
+
+    async def _forget_deleted(self) -> None:
+        place, status = self._place, self.status
+        if self._request.method != "DELETE" or place is None or place.id is None or place.rest:
+            return
+        if status is not None and 200 <= status < 300:
+            assert self.upstream is not None
+            await self._services.tenants.forget(self.upstream, place.id)
 
     async def _pass(self, call: OpenCall, data: bytes) -> None:
         if self.first_byte_s is None and data:
             self.first_byte_s = time.monotonic() - self._begun_s
         self._received_bytes += len(data)
-        passed = call.feed(data)
+        passed = await self._shown(call.feed(data))
         if self._line.is_gone:
             self._drained_bytes += len(data)
             if self._drained_bytes > self._settings.drain_bytes:
@@ -248,6 +273,23 @@ class Relay:
             await self._settle(call, Outcome.COMPLETED)
         if passed:
             await self._line.write(passed)
+
+    async def _shown(self, passed: bytes, *, is_last: bool = False) -> bytes:
+        """Return what may be handed out: objects that it shows have their owner by then."""
+        showing = self._showing
+        if showing is None:
+            return passed
+        passed = showing.feed(passed)
+        if is_last:
+            passed += showing.finish()
+        if showing.named:
+            assert self.upstream is not None
+            named, showing.named = showing.named, []
+            try:
+                await self._services.tenants.own(self._key, self.upstream, named)
+            except StoreError as error:
+                logger.error("new objects have no owner, nobody will see them: %s", error)
+        return passed
 
     def _left(self, call: OpenCall) -> bool:
         return self._line.is_gone and not self._is_settled

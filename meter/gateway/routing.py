@@ -13,6 +13,7 @@ import msgspec
 from meter.config import Settings
 from meter.core.reading import Reading
 from meter.gateway.endpoints import keeps_objects
+from meter.gateway.objects import place_of
 from meter.gateway.rejections import Rejected
 from meter.gateway.requests import Request
 from meter.gateway.upstreams import Upstream, Upstreams
@@ -58,7 +59,8 @@ class Router:
                 404, "unknown_url",
                 f"{request.method} {request.path} is not an endpoint that this gateway can meter",
             )  # fmt: skip
-        if keeps_objects(reading, request.method) and not self._settings.allow_stored_objects:
+        is_closed = not self._settings.allow_stored_objects and place_of(request.path) is None
+        if is_closed and keeps_objects(reading, request.method):
             raise Rejected(
                 403, "endpoint_not_open", f"the endpoint {endpoint} is not open on this gateway"
             )

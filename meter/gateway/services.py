@@ -15,6 +15,7 @@ from meter.gateway.admission import Door
 from meter.gateway.keyring import Keyring
 from meter.gateway.retries import Retries
 from meter.gateway.routing import Router
+from meter.gateway.tenants import Tenants
 from meter.gateway.upstreams import Upstreams
 from meter.pipeline import Pipeline
 from meter.store.ledger import Ledger
@@ -42,6 +43,7 @@ class Services:
         self.router = Router(upstreams, settings)
         self.keyring = Keyring(ledger.keys, settings.key_cache_seconds, self.threads)
         self.door = Door(pipeline, ledger, self.threads)
+        self.tenants = Tenants(ledger.owned, self.threads, is_shared=settings.allow_stored_objects)
         self.retries = Retries()
         self._session: aiohttp.ClientSession | None = None
         self._endings: set[asyncio.Task[None]] = set()

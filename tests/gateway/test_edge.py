@@ -290,16 +290,16 @@ def test_a_websocket_is_turned_away(standing):
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/v1/files"), ("POST", "/v1/files"), ("GET", "/v1/files/f/content"),
-        ("POST", "/v1/uploads"), ("POST", "/v1/batches"), ("GET", "/v1/batches/b"),
-        ("POST", "/v1/batches/b/cancel"), ("POST", "/v1/fine_tuning/jobs"),
-        ("GET", "/v1/fine_tuning/jobs"), ("GET", "/v1/responses/r"), ("DELETE", "/v1/responses/r"),
-        ("GET", "/v1/responses/r/input_items"), ("GET", "/v1/chat/completions"),
-        ("POST", "/v1/chat/completions/c"), ("GET", "/v1/assistants"), ("POST", "/v1/threads"),
-        ("POST", "/v1/threads/t/runs"), ("GET", "/v1/vector_stores"), ("POST", "/v1/videos"),
-        ("GET", "/v1/videos/v/content"), ("POST", "/v1/containers"), ("GET", "/v1/conversations"),
-        ("GET", "/v1/organization/projects"), ("DELETE", "/v1/models/ft:m"),
-        ("POST", "/v1beta/cachedContents"), ("POST", "/v1/realtime/client_secrets"),
+        ("GET", "/v1/files/f/content"), ("GET", "/v1/batches/b"), ("POST", "/v1/batches/b/cancel"),
+        ("GET", "/v1/responses/r"), ("DELETE", "/v1/responses/r"),
+        ("GET", "/v1/responses/r/input_items"), ("POST", "/v1/chat/completions/c"),
+        ("POST", "/v1/threads/t/runs"), ("GET", "/v1/videos/v/content"),
+        ("GET", "/v1/conversations"), ("GET", "/v1/threads"), ("DELETE", "/v1/files"),
+        ("HEAD", "/v1/files"), ("GET", "/v1/responses"), ("GET", "/v1/organization/projects"),
+        ("DELETE", "/v1/models/ft:m"), ("DELETE", "/v1/models/gpt-4o"),
+        ("GET", "/v1/fine_tuning/checkpoints/ft:m/permissions"),
+        ("POST", "/v1beta/cachedContents"), ("GET", "/v1beta/files/f"),
+        ("POST", "/v1/realtime/client_secrets"),
     ],
 )  # fmt: skip
 def test_what_the_account_stores_is_closed(standing, simulator, method, path):

@@ -1,0 +1,218 @@
+"""Find the stored objects that a request means and that an answer shows. Pure.
+
+A stored object (a file, a batch, a thread, a stored answer) lies in the upstream's account. Its
+owner is the subject of the key that made it; `tenants` keeps the owners. Where an answer shows new
+objects is told by position and never by how a name looks: what a client wrote into `metadata`
+comes back in the answer.
+
+Source: SDK openai 3.54 and anthropic (2026-11): paths, members and the texts of their 404s.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from meter.providers.dialect import plain_path
+from meter.providers.foreign import JSONObject, label, mapping, objects
+
+FILES: Final = "files"
+MODELS: Final = "models"
+
+TUNED: Final = "ft:"
+"""What the name of a fine-tuned model begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A collection of stored objects: where it is, and how its provider says that one is missing.
+
+    `words` follow the collection's path and are no ids. `begets` are the last segments under an
+    object that make another of the family. `is_listed`: the collection can be listed. `is_work`:
+    it ends some time, and is billed then.
+    """
+
+    name: str
+    missing: str
+    words: frozenset[str] = frozenset()
+    begets: frozenset[str] = frozenset()
+    is_listed: bool = True
+    is_work: bool = False
+
+
+FAMILIES: Final = {
+    family.name: family
+    for family in (
+        Family("files", "No such File object: {id}"),
+        Family("uploads", "No upload found with id '{id}'.", is_listed=False),
+        Family("batches", "No batch found with id '{id}'.", is_work=True),
+        Family("fine_tuning/jobs", "Could not find fine tune: {id}", is_work=True),
+        Family("assistants", "No assistant found with id '{id}'."),
+        Family(
+            "threads", "No thread found with id '{id}'.", frozenset({"runs"}), is_listed=False
+        ),
+        Family("vector_stores", "Vector store with id '{id}' not found."),
+        Family(
+            "responses", "Response with id '{id}' not found.",
+            frozenset({"input_tokens", "compact"}), is_listed=False,
+        ),
+        Family("conversations", "Conversation with id '{id}' not found.", is_listed=False),
+        Family("containers", "Container with id '{id}' not found."),
+        Family(
+            "videos", "Video with id '{id}' not found.", frozenset({"edits", "extensions"}),
+            frozenset({"edits", "extensions", "remix"}),
+        ),
+        Family("chat/completions", "Chat completion with id '{id}' not found."),
+        Family("messages/batches", "Not found: {id}", is_work=True),
+        Family("models", "The model '{id}' does not exist or you do not have access to it."),
+    )
+}  # fmt: skip
+"""Every family whose objects are kept apart, by its path under /v1/."""
+
+_PATH: Final = re.compile(
+    r"^/v1/(?P<family>"
+    + "|".join(re.escape(name) for name in sorted(FAMILIES, key=len, reverse=True))
+    + r")(?:/(?P<id>[^/]+)(?P<rest>/.*)?)?$",
+    re.IGNORECASE,
+)
+
+_REFERENCES: Final = {
+    "assistant_id": "assistants",
+    "batch_id": "batches",
+    "container": "containers",
+    "container_id": "containers",
+    "conversation": "conversations",
+    "conversation_id": "conversations",
+    "file_id": FILES,
+    "file_ids": FILES,
+    "input_file_id": FILES,
+    "previous_response_id": "responses",
+    "thread_id": "threads",
+    "training_file": FILES,
+    "upload_id": "uploads",
+    "validation_file": FILES,
+    "vector_store_id": "vector_stores",
+    "vector_store_ids": "vector_stores",
+    "video_id": "videos",
+}
+"""Members of a request that name an object: a string, a list of them, or an object with an id."""
+
+_MAY_REFER: Final = re.compile(rb'_ids?"|_file"|"con(?:versation|tainer)"|ft:|\\u')
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the stored objects a path leads: a family, and an object of it or the whole."""
+
+    family: Family
+    id: str | None
+    rest: str
+
+    @property
+    def makes(self) -> bool:
+        """Whether a POST there answers with a new object of the family.
+
+        `/threads/runs` does not: it answers with the run, and tells its thread beside it.
+        """
+        if self.id is None:
+            return not self.rest or self.rest.strip("/") in self.family.begets
+        return self.rest.strip("/") in self.family.begets
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An object by its family and id."""
+
+    family: str
+    id: str
+
+
+def place_of(path: str) -> Place | None:
+    """Return where a request's path leads, None when it leads to no stored objects."""
+    found = _PATH.match(plain_path(path))
+    if found is None:
+        return None
+    family = FAMILIES[found["family"].lower()]
+    identity, rest = found["id"], found["rest"] or ""
+    if identity is not None and identity in family.words:
+        return Place(family, None, f"/{identity}{rest}")
+    if family.name == MODELS and (identity is None or not identity.startswith(TUNED)):
+        return None
+    return Place(family, identity, rest)
+
+
+def references_in(body: bytes, request: JSONObject) -> set[Named]:
+    """Return the stored objects that a request's body names; `request` is the parsed body."""
+    if not _MAY_REFER.search(body):
+        return set()
+    return set(_references(request))
+
+
+def _references(request: JSONObject) -> Iterator[Named]:
+    waiting: list[Any] = [request]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting.extend(value)
+            continue
+        if not isinstance(value, dict):
+            continue
+        for name, member in value.items():
+            if name == "metadata":
+                continue
+            family = _REFERENCES.get(name)
+            if family is not None:
+                yield from (Named(family, each) for each in _ids(member))
+            if name == "model" and isinstance(member, str) and member.startswith(TUNED):
+                yield Named(MODELS, member)
+            if isinstance(member, dict | list):
+                waiting.append(member)
+
+
+def _ids(member: Any) -> Iterator[str]:
+    if isinstance(member, str):
+        yield member
+    elif isinstance(member, list):
+        yield from (each for each in member if isinstance(each, str))
+    elif isinstance(member, dict) and isinstance(member.get("id"), str):
+        yield member["id"]
+
+
+def shown_in(place: Place, method: str, answer: JSONObject) -> Iterator[Named]:
+    """Return the objects that a good answer shows for the first time, or again."""
+    if method == "POST" and place.makes:
+        yield from _named(place.family.name, answer.get("id"))
+    for name in ("output_file_id", "error_file_id"):
+        yield from _named(FILES, answer.get(name))
+    for each in answer.get("result_files") or ():
+        yield from _named(FILES, each)
+    yield from _named(MODELS, answer.get("fine_tuned_model"))
+    yield from _named("threads", answer.get("thread_id"))
+    yield from _named("conversations", mapping(answer.get("conversation")).get("id"))
+    yield from _named("containers", mapping(answer.get("container")).get("id"))
+    if place.family.name == "uploads":
+        yield from _named(FILES, mapping(answer.get("file")).get("id"))
+    for item in objects(answer.get("output")):
+        yield from _named("containers", item.get("container_id"))
+
+
+def shown_in_event(place: Place, event: JSONObject) -> Iterator[Named]:
+    """Return the objects that an event of a stream shows.
+
+    Responses stream `{"type": …, "response": {…}}`, threads the bare object, chat its chunks.
+    """
+    response = event.get("response")
+    if isinstance(response, Mapping):
+        yield from shown_in(place, "POST", mapping(response))
+    elif place.family.name == "threads":
+        yield from _named("threads", event.get("thread_id"))
+        if event.get("object") == "thread":
+            yield from _named("threads", event.get("id"))
+    elif place.family.name == "chat/completions":
+        yield from _named("chat/completions", event.get("id"))
+
+
+def _named(family: str, value: Any) -> Iterator[Named]:
+    found = label(value)
+    if found is not None and (family != MODELS or found.startswith(TUNED)):
+        yield Named(family, found)

@@ -1,0 +1,183 @@
+"""List stored objects: a subject sees its own, in pages of its own.
+
+An upstream's list has the objects of all customers, so it is never asked. The owner's ids are
+read from the ledger, page by page, and each object is fetched as it is now. Called by `app`.
+
+Source: paging of SDK openai 3.54 (`after`, `before`, `limit`, `order`) and anthropic (`after_id`,
+`before_id`), 2026-11.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote
+
+import aiohttp
+from yarl import URL
+
+from meter.core.ports import Answer
+from meter.gateway import headers
+from meter.gateway.objects import MODELS, Place, place_of
+from meter.gateway.rejections import Rejected
+from meter.gateway.requests import Request
+from meter.gateway.services import Services
+from meter.gateway.upstreams import Upstream
+from meter.providers.foreign import JSONObject, decoded, encoded, mapping
+from meter.store.keys import Key
+from meter.store.owned import Owned
+
+logger = logging.getLogger("meter.gateway")
+
+_USUAL: Final = 20
+_MOST: Final = 100
+_AT_ONCE: Final = 8
+_SECONDS: Final = 30
+_LONGEST_BYTES: Final = 8_388_608
+_PAGING: Final = frozenset({"after", "before", "after_id", "before_id", "limit", "order"})
+
+
+def is_own_list(services: Services, request: Request) -> bool:
+    """Whether a request lists stored objects that are kept apart."""
+    if request.method != "GET" or services.tenants.is_shared:
+        return False
+    place = place_of(request.path)
+    return (
+        place is not None
+        and place.id is None
+        and not place.rest
+        and place.family.is_listed
+        and place.family.name != MODELS
+    )
+
+
+async def own_list(services: Services, request: Request, key: Key) -> Answer:
+    """Return one page of the subject's own objects.
+
+    Raises: Rejected for a question that cannot be understood, and when the upstream does not
+    answer; StoreError.
+    """
+    place = place_of(request.path)
+    assert place is not None
+    upstream = services.router.upstream_for(request, b"")
+    reading = upstream.dialect.read("GET", upstream.path_of(request.target), None, b"")
+    services.router.check(key, request, reading, b"")
+    asked = dict(parse_qsl(request.query))
+    limit = _limit(asked)
+    newest_first = _is_newest_first(asked)
+    after = asked.get("after") or asked.get("after_id")
+    before = asked.get("before") or asked.get("before_id")
+    wanted = {name: value for name, value in asked.items() if name not in _PAGING}
+    backwards = before is not None and after is None
+    found: list[JSONObject] = []
+    gone: list[str] = []
+    loop = asyncio.get_running_loop()
+    asked_page = partial(
+        services.tenants.owned.page, upstream.name, key.subject, place.family.name,
+        limit=limit + 1, newest_first=newest_first,
+    )  # fmt: skip
+    async with asyncio.timeout(_SECONDS):
+        while len(found) <= limit:
+            rows = await loop.run_in_executor(
+                services.threads, partial(asked_page, after=after, before=before)
+            )
+            fetched = await _fetched(services, request, upstream, place, rows)
+            gone += [row.id for row, each in zip(rows, fetched, strict=True) if each is None]
+            page = [each for each in fetched if each is not None and _suits(each, wanted)]
+            found = page + found if backwards else found + page
+            if len(rows) <= limit:
+                break
+            after, before = (None, rows[0].id) if backwards else (rows[-1].id, None)
+    for name in gone:
+        await services.tenants.forget(upstream, name)
+    has_more = len(found) > limit
+    if has_more:
+        found = found[-limit:] if backwards else found[:limit]
+    return _page(place, found, has_more)
+
+
+async def _fetched(
+    services: Services, request: Request, upstream: Upstream, place: Place, rows: list[Owned]
+) -> list[JSONObject | None]:
+    """Return the objects of these rows as they are now, None for those that are gone."""
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(row: Owned) -> JSONObject | None:
+        async with gate:
+            return await _fetch(services, request, upstream, place, row.id)
+
+    return await asyncio.gather(*(one(row) for row in rows))
+
+
+async def _fetch(
+    services: Services, request: Request, upstream: Upstream, place: Place, name: str
+) -> JSONObject | None:
+    """Return an object, None when the upstream has it no more. Raises: Rejected (502)."""
+    fields = {**request.fields, "accept-encoding": "identity"}
+    sent = headers.outgoing(fields.items(), fields, upstream, request.shape)
+    target = f"/v1/{place.family.name}/{quote(name, safe='')}"
+    url = URL(upstream.url_of(target), encoded=True)
+    try:
+        async with services.session.get(
+            url, headers=sent, allow_redirects=False, timeout=aiohttp.ClientTimeout(_SECONDS)
+        ) as response:
+            status = response.status
+            body = bytearray()
+            async for piece in response.content.iter_any():
+                body += piece
+                if len(body) > _LONGEST_BYTES:
+                    raise Rejected(502, "upstream_failed", "an object of the upstream is too large")
+    except (aiohttp.ClientError, TimeoutError) as error:
+        logger.warning("the upstream %s did not list: %s", upstream.name, type(error).__name__)
+        raise Rejected(502, "upstream_failed", f"the upstream {upstream.name} broke off") from None
+    if status == 404:
+        return None
+    value, fault = decoded(bytes(body))
+    if status != 200 or fault is not None:
+        raise Rejected(
+            502, "upstream_failed", f"the upstream {upstream.name} answered {status} for an object"
+        )
+    return mapping(value)
+
+
+def _suits(found: JSONObject, wanted: Mapping[str, str]) -> bool:
+    """Whether an object has what the query's other words ask, such as `purpose=batch`."""
+    for name, value in wanted.items():
+        outer, _, inner = name.partition("[")
+        if inner:
+            if outer == "metadata" and mapping(found.get(outer)).get(inner.rstrip("]")) != value:
+                return False
+        elif isinstance(found.get(name), str) and found[name] != value:
+            return False
+    return True
+
+
+def _page(place: Place, found: list[JSONObject], has_more: bool) -> Answer:
+    ends = {
+        "first_id": found[0].get("id") if found else None,
+        "last_id": found[-1].get("id") if found else None,
+        "has_more": has_more,
+    }
+    content: dict[str, Any] = {"data": found, **ends}
+    if not place.family.name.startswith("messages/"):
+        content = {"object": "list", **content}
+    body = encoded(content)
+    fields = {"content-type": "application/json", "content-length": str(len(body))}
+    return Answer(200, fields, body)
+
+
+def _limit(asked: Mapping[str, str]) -> int:
+    text = asked.get("limit", str(_USUAL))
+    if not text.isdecimal() or not 1 <= len(text) <= 9 or int(text) < 1:
+        raise Rejected(
+            400, "invalid_value", f"found limit {text!r:.40}, expected a whole number from 1 on"
+        )
+    return min(int(text), _MOST)
+
+
+def _is_newest_first(asked: Mapping[str, str]) -> bool:
+    order = asked.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise Rejected(400, "invalid_value", f"found order {order!r:.40}, expected asc or desc")
+    return order == "desc"
