@@ -28,6 +28,7 @@ from meter.gateway.relay import Relay
 from meter.gateway.requests import Request, read_request, shape_of
 from meter.gateway.services import Services
 from meter.gateway.upstreams import Upstreams
+from meter.gateway.watching import look_after
 from meter.pipeline import Pipeline
 from meter.providers.foreign import encoded
 from meter.store.ledger import Ledger
@@ -183,7 +184,7 @@ class Gateway:
                 return
 
     async def _sweep(self) -> None:
-        """List calls as unsettled that no process will end any more, again and again."""
+        """Close lost calls and look after work that goes on upstream, again and again."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
@@ -191,11 +192,14 @@ class Gateway:
                 found = await loop.run_in_executor(
                     self.services.threads, self.services.ledger.sweep
                 )
-            except StoreError as error:
-                logger.warning("could not look for lost calls: %s", error)
-            else:
                 if found:
                     logger.warning("%d calls were lost and are listed as unsettled", found)
+                if not self.services.tenants.is_shared:
+                    await look_after(self.services)
+            except StoreError as error:
+                logger.warning("could not look for lost calls: %s", error)
+            except Exception:
+                logger.exception("a fault of the gateway itself, while it looked for lost calls")
 
     def _note(self, visit: _Visit) -> None:
         """Count and log a request that has ended: no prompt, no key, no query."""

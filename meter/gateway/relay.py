@@ -286,7 +286,9 @@ class Relay:
             assert self.upstream is not None
             named, showing.named = showing.named, []
             try:
-                await self._services.tenants.own(self._key, self.upstream, named)
+                await self._services.tenants.own(
+                    self._key.subject, self._key.id, self.upstream, named
+                )
             except StoreError as error:
                 logger.error("new objects have no owner, nobody will see them: %s", error)
         return passed

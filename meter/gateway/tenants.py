@@ -102,15 +102,17 @@ class Tenants:
             found |= read
         return found
 
-    async def own(self, key: Key, upstream: Upstream, named: Iterable[Named]) -> None:
-        """Give objects to the key's subject, unless they have an owner. Raises: StoreError."""
+    async def own(
+        self, subject: str, key_id: str, upstream: Upstream, named: Iterable[Named]
+    ) -> None:
+        """Give objects to a subject, unless they have an owner. Raises: StoreError."""
         new = {each for each in named if (upstream.name, each.id) not in self._known}
         if not new:
             return
         at_us = now_us()
         objects = [
             Owned(
-                upstream.name, each.id, each.family, key.subject, key.id, at_us,
+                upstream.name, each.id, each.family, subject, key_id, at_us,
                 at_us + _FIRST_LOOK_US if FAMILIES[each.family].is_work else None,
             )
             for each in sorted(new, key=lambda each: each.id)

@@ -135,6 +135,13 @@ class Keys:
             return None
         return _key(row)
 
+    def one(self, key_id: str) -> Key | None:
+        """Return the key of an id, whatever its state, None when there is none."""
+        with read_connection(self._engine) as connection:
+            chosen = select(keys_table).where(keys_table.c.id == key_id)
+            row = connection.execute(chosen).mappings().first()
+        return None if row is None else _key(row)
+
     def all(self) -> list[Key]:
         """Return every key, the oldest first."""
         chosen = select(keys_table).order_by(keys_table.c.created_us, keys_table.c.id)

@@ -1,0 +1,143 @@
+"""Look after work that goes on at an upstream, so that its end is billed when nobody asks for it.
+
+Batches and fine-tuning jobs that were made through the gateway are looked at now and then, by one
+process of all at a time, through the same pipeline as a customer's own look. Whoever sees the end
+first bills it, once. Called by `app`, on the event loop.
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from meter.clock import now_us
+from meter.core.call import Attribution, Outcome
+from meter.gateway.objects import place_of, shown_in
+from meter.gateway.services import Services
+from meter.gateway.upstreams import Upstream
+from meter.gateway.waiting import wait
+from meter.pipeline import OpenCall
+from meter.providers.foreign import JSONObject, decoded, label, mapping
+from meter.store.owned import Owned
+
+logger = logging.getLogger("meter.gateway")
+
+_AT_ONCE: Final = 20
+_SECONDS: Final = 120
+_MINUTE_US: Final = 60_000_000
+_HOUR_US: Final = 60 * _MINUTE_US
+_LONGEST_BYTES: Final = 8_388_608
+_ENDED: Final = {
+    "batches": ("status", frozenset({"completed", "failed", "expired", "cancelled"})),
+    "fine_tuning/jobs": ("status", frozenset({"succeeded", "failed", "cancelled"})),
+    "messages/batches": ("processing_status", frozenset({"ended"})),
+}
+
+
+async def look_after(services: Services) -> int:
+    """Look at the work whose time has come; return how much of it has ended.
+
+    Raises: StoreError.
+    """
+    loop = asyncio.get_running_loop()
+    owned = services.tenants.owned
+    at_us = now_us()
+    due = await loop.run_in_executor(
+        services.threads,
+        lambda: owned.due(at_us, until_us=at_us + 5 * _MINUTE_US, limit=_AT_ONCE),
+    )
+    ended = 0
+    for row in due:
+        upstream = next(
+            (up for up in services.router.upstreams.listed if up.name == row.upstream), None
+        )
+        if upstream is None:
+            continue
+        try:
+            again_us = await _look(services, upstream, row)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            logger.warning("could not look at %s: %s", row.id, type(error).__name__)
+            continue
+        await loop.run_in_executor(services.threads, owned.watch, row.upstream, row.id, again_us)
+        ended += again_us is None
+    return ended
+
+
+async def _look(services: Services, upstream: Upstream, row: Owned) -> int | None:
+    """Look at one object; return when to look again, None when it has ended."""
+    path = f"/v1/{row.family}/{row.id}"
+    call, status, body = await _get(services, upstream, row, path)
+    if status == 404:
+        call.abandon()
+        return None
+    shown = mapping(decoded(body)[0])
+    member, ends = _ENDED[row.family]
+    if status != 200 or shown.get(member) not in ends:
+        call.abandon()
+        at_us = now_us()
+        return at_us + min(max((at_us - row.created_us) // 10, _MINUTE_US), _HOUR_US)
+    seconds = services.pipeline.settings.store_seconds
+    results = _results_of(row, shown)
+    if results is not None:
+        # What each request used stands there; the object itself may report nothing.
+        read, status, _ = await _get(services, upstream, row, results)
+        await wait(read.close(Outcome.COMPLETED), seconds)
+    await wait(call.close(Outcome.COMPLETED), seconds)
+    place = place_of(path)
+    assert place is not None
+    await services.tenants.own(row.subject, row.key_id, upstream, shown_in(place, "GET", shown))
+    return None
+
+
+def _results_of(row: Owned, shown: JSONObject) -> str | None:
+    """Return where the results of an ended batch are read that reports no usage itself."""
+    if row.family == "messages/batches":
+        return f"/v1/messages/batches/{row.id}/results"
+    output = label(shown.get("output_file_id"))
+    is_told = bool(mapping(shown.get("usage")))
+    return (
+        None
+        if row.family != "batches" or output is None or is_told
+        else (f"/v1/files/{output}/content")
+    )
+
+
+async def _get(
+    services: Services, upstream: Upstream, row: Owned, path: str
+) -> tuple[OpenCall, int, bytes]:
+    """Fetch a path as a call of the object's owner.
+
+    Returns the call, fed and not closed, the status and the body's beginning.
+    """
+    loop = asyncio.get_running_loop()
+    key = await loop.run_in_executor(services.threads, services.ledger.keys.one, row.key_id)
+    tags = key.tags if key is not None else ()
+    call = services.pipeline.open_call(
+        upstream.dialect,
+        method="GET",
+        path=upstream.path_of(path),
+        content_type=None,
+        body=b"",
+        attribution=Attribution(row.subject, tags, row.key_id),
+    )
+    call.estimate()
+    shape = "anthropic" if row.family.startswith("messages/") else "openai"
+    sent = [("accept-encoding", "identity"), ("anthropic-version", "2023-06-01")]
+    credential = upstream.credential_header(shape)
+    sent += [] if credential is None else [credential]
+    beginning = bytearray()
+    async with services.session.get(
+        URL(upstream.url_of(path), encoded=True),
+        headers=sent,
+        allow_redirects=False,
+        timeout=aiohttp.ClientTimeout(_SECONDS),
+    ) as response:
+        call.start(response.status, {n.lower(): v for n, v in response.headers.items()})
+        async for data in response.content.iter_any():
+            call.feed(data)
+            if len(beginning) < _LONGEST_BYTES:
+                beginning += data
+        call.finish()
+        return call, response.status, bytes(beginning)

@@ -1,0 +1,188 @@
+"""Work that goes on upstream is billed when it ends, also when nobody asks."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from meter.core.call import Basis
+from meter.gateway.services import Services
+from meter.gateway.watching import look_after
+from tests.gateway.serving import Received, Served, served, upstream_that
+
+USAGE = {"input_tokens": 1000, "output_tokens": 200, "total_tokens": 1200}
+LINE = {
+    "id": "batch_req_1",
+    "custom_id": "one",
+    "response": {
+        "status_code": 200,
+        "request_id": "r1",
+        "body": {
+            "id": "chatcmpl-1", "object": "chat.completion", "model": "gpt-4o-mini-2024-07-18",
+            "choices": [],
+            "usage": {"prompt_tokens": 400, "completion_tokens": 50, "total_tokens": 450},
+        },
+    },
+    "error": None,
+}  # fmt: skip
+
+
+class Works:
+    """An upstream with one batch and one job, whose states a test sets."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.lines: list[str] = []
+        self.is_away = False
+
+    def answer(self, request: Received, connection: socket.socket) -> None:
+        method, path, _ = request.line.split(" ")
+        self.lines.append(f"{method} {path}")
+        if self.is_away:
+            connection.shutdown(socket.SHUT_RDWR)
+            return
+        status, body = 200, b""
+        if method == "POST":
+            kind = "batch" if "batches" in path else "fine_tuning.job"
+            name = "batch_1" if kind == "batch" else "ftjob-1"
+            if path == "/v1/messages/batches":
+                name = "msgbatch_1"
+                made = {"id": name, "type": "message_batch", "processing_status": "in_progress"}
+            else:
+                made = {"id": name, "object": kind, "status": "validating"}
+            body = json.dumps(self.objects.setdefault(name, made)).encode()
+        elif path.endswith(("/content", "/results")):
+            body = (json.dumps(self.objects["lines"]) + "\n").encode()
+        else:
+            found = self.objects.get(path.rpartition("/")[2])
+            status = 404 if found is None else 200
+            body = json.dumps(found or {"error": {"message": "none"}}).encode()
+        head = f"HTTP/1.1 {status} x\r\ncontent-type: application/json\r\n"
+        connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+
+
+@pytest.fixture
+def works() -> Works:
+    return Works()
+
+
+@pytest.fixture
+def gateway(works: Works, tmp_path: Path) -> Iterator[Served]:
+    with (
+        upstream_that(works.answer) as up,
+        served(tmp_path, {"openai": f"{up.url}/v1", "anthropic": up.url}) as running,
+    ):
+        yield running
+
+
+def begin(gateway: Served, family: str) -> str:
+    headers = {"authorization": f"Bearer {gateway.key('alice', tags=(('team', 'search'),))}"}
+    answer = httpx.post(
+        f"{gateway.url}/v1/{family}", json={"model": "gpt-4o-mini"}, headers=headers
+    )
+    assert answer.status_code == 200
+    name: str = answer.json()["id"]
+    return name
+
+
+def look(gateway: Served, upstream: str, name: str) -> int:
+    """Let a gateway of its own look, as if a long time had gone by."""
+    shared = gateway.gateway.services
+    shared.tenants.owned.watch(upstream, name, 1)
+
+    async def once() -> int:
+        services = Services(shared.pipeline, shared.ledger, shared.router.upstreams)
+        try:
+            return await look_after(services)
+        finally:
+            await services.close()
+
+    return asyncio.run(once())
+
+
+def test_a_batch_is_billed_when_it_ends(gateway, works):
+    name = begin(gateway, "batches")
+    assert look(gateway, "openai", name) == 0
+    assert len(gateway.calls(1)) == 1  # looking at running work leaves no record
+    works.objects[name] |= {"status": "completed", "model": "gpt-4o-mini", "usage": USAGE}
+    works.objects[name]["output_file_id"] = "file-out"
+    assert look(gateway, "openai", name) == 1
+    receipt, ended = gateway.calls(2)
+    assert receipt.usage is None
+    assert (ended.subject, dict(ended.tags), ended.basis) == (
+        "alice", {"team": "search"}, Basis.REPORTED,
+    )  # fmt: skip
+    # Half the price of gpt-4o-mini (0.15 and 0.60 USD a million):
+    # 1000 × 0.075 / 10⁶ + 200 × 0.30 / 10⁶ = 0.000075 + 0.00006 = 0.000135 USD
+    assert ended.cost_nanos == 135_000
+    owners = gateway.gateway.services.ledger.owned.owners("openai", ["file-out"])
+    assert owners == {"file-out": "alice"}
+    # It is not looked at again, and a customer's own look later owes nothing.
+    sent = len(works.lines)
+    assert gateway.gateway.services.tenants.owned.due(2**62, until_us=2**62, limit=9) == []
+    headers = {"authorization": f"Bearer {gateway.key('alice')}"}
+    httpx.get(f"{gateway.url}/v1/batches/{name}", headers=headers)
+    assert len(works.lines) == sent + 1
+    assert sum(call.cost_nanos or 0 for call in gateway.calls(3)) == 135_000
+
+
+def test_a_batch_that_tells_no_usage_is_billed_from_its_lines(gateway, works):
+    name = begin(gateway, "batches")
+    works.objects["lines"] = LINE
+    works.objects[name] |= {
+        "status": "completed",
+        "output_file_id": "file-out",
+        "request_counts": {"completed": 1, "failed": 0, "total": 1},
+    }
+    assert look(gateway, "openai", name) == 1
+    assert "GET /v1/files/file-out/content" in works.lines
+    # 400 × 0.075 / 10⁶ + 50 × 0.30 / 10⁶ = 0.00003 + 0.000015 = 0.000045 USD
+    assert sum(call.cost_nanos or 0 for call in gateway.calls(3)) == 45_000
+
+
+def test_a_message_batch_is_billed_from_its_results(gateway, works):
+    name = begin(gateway, "messages/batches")
+    works.objects[name]["processing_status"] = "ended"
+    works.objects["lines"] = {
+        "custom_id": "one",
+        "result": {
+            "type": "succeeded",
+            "message": {
+                "id": "msg_1", "type": "message", "model": "claude-sonnet-4-5-20250929",
+                "usage": {"input_tokens": 1000, "output_tokens": 100},
+            },
+        },
+    }  # fmt: skip
+    assert look(gateway, "anthropic", name) == 1
+    # Half of 3 and 15 USD a million: 1000 × 1.5 / 10⁶ + 100 × 7.5 / 10⁶ = 0.0015 + 0.00075
+    assert sum(call.cost_nanos or 0 for call in gateway.calls(3)) == 2_250_000
+
+
+def test_a_job_is_looked_at_less_and_less_often(gateway, works):
+    name = begin(gateway, "fine_tuning/jobs")
+    owned = gateway.gateway.services.tenants.owned
+    made = owned.one("openai", name)
+    assert made is not None and made.watched_us == made.created_us + 60_000_000
+    assert look(gateway, "openai", name) == 0
+    later = owned.one("openai", name)
+    assert later is not None and later.watched_us is not None
+    # Just made: again after a minute.
+    assert 0 < later.watched_us - made.created_us - 60_000_000 < 30_000_000
+    del works.objects[name]
+    assert look(gateway, "openai", name) == 1  # it is gone
+    assert len(gateway.calls(1)) == 1
+
+
+def test_an_upstream_that_is_away_is_asked_again_later(gateway, works):
+    name = begin(gateway, "batches")
+    works.objects[name]["status"] = "completed"
+    works.is_away = True
+    assert look(gateway, "openai", name) == 0
+    row = gateway.gateway.services.tenants.owned.one("openai", name)
+    assert row is not None and row.watched_us is not None
+    assert len(gateway.calls(1)) == 1
