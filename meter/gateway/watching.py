@@ -20,6 +20,7 @@ from meter.gateway.upstreams import Upstream
 from meter.gateway.waiting import wait
 from meter.pipeline import OpenCall
 from meter.providers.foreign import JSONObject, decoded, label, mapping
+from meter.providers.provider import Shape
 from meter.store.owned import Owned
 
 logger = logging.getLogger("meter.gateway")
@@ -123,7 +124,7 @@ async def _get(
         attribution=Attribution(row.subject, tags, row.key_id),
     )
     call.estimate()
-    shape = "anthropic" if row.family.startswith("messages/") else "openai"
+    shape: Shape = "anthropic" if row.family.startswith("messages/") else "openai"
     sent = [("accept-encoding", "identity"), ("anthropic-version", "2023-06-01")]
     credential = upstream.credential_header(shape)
     sent += [] if credential is None else [credential]
