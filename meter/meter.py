@@ -169,6 +169,7 @@ class Meter:
         subject: str | None = None,
         tag: tuple[str, str] | None = None,
         model: str | None = None,
+        key: str | None = None,
         currency: str = "USD",
         measure: str = "money",
         window: str = "month",
@@ -177,14 +178,15 @@ class Meter:
         """Set (or replace) the budget of that name and return it.
 
         `limit` is a decimal text in `currency` for `measure="money"`, else a whole number of
-        "tokens" or "calls". At most one of `subject`, `tag` and `model` narrows the scope;
-        without one it limits everything. `window` is hour, day, week, month or total in `tz`.
+        "tokens" or "calls". At most one of `subject`, `tag`, `model` and `key` (a gateway key's
+        id) narrows the scope; without one it limits everything. `window` is minute, hour, day,
+        week, month or total in `tz`; one of a minute is a rate limit.
 
         Raises: InputError or ConfigError naming what was found and expected.
         """
         budget = Budget(
             id=name,
-            scope=_scope(subject, tag, model),
+            scope=_scope(subject, tag, model, key),
             measure=_one_of(Measure, measure, "measure"),
             limit=_limit(limit, measure),
             currency=currency if measure == "money" else None,
@@ -374,20 +376,28 @@ def _quantity(name: str, given: int | str | Decimal) -> int | Decimal:
     return int(number) if number.is_finite() and number == int(number) else number
 
 
-def _scope(subject: str | None, tag: tuple[str, str] | None, model: str | None) -> Scope:
+def _scope(
+    subject: str | None, tag: tuple[str, str] | None, model: str | None, key: str | None
+) -> Scope:
     given = [
         Scope(ScopeKind.SUBJECT, subject) if subject is not None else None,
         Scope(ScopeKind.TAG, "=".join(tag)) if tag is not None else None,
         Scope(ScopeKind.MODEL, model) if model is not None else None,
+        Scope(ScopeKind.KEY, key) if key is not None else None,
     ]
     scopes = [scope for scope in given if scope is not None]
     if len(scopes) > 1:
-        raise InputError("found several of subject, tag and model, expected at most one")
+        raise InputError("found several of subject, tag, model and key, expected at most one")
     return scopes[0] if scopes else Scope(ScopeKind.EVERYTHING)
 
 
 def _limit(limit: str | int, measure: str) -> int:
-    number = nanos_from_text(str(limit)) if measure == "money" else int(limit)
+    try:
+        number = nanos_from_text(str(limit)) if measure == "money" else int(limit)
+    except ValueError:
+        raise InputError(
+            f"found a limit of {str(limit)!r:.80}, expected a whole number of {measure}"
+        ) from None
     if number < 0:
         raise InputError(f"found a limit of {limit}, expected 0 or more")
     return number

@@ -178,8 +178,12 @@ class OpenCall:
         if not isinstance(verdict, Refusal):
             return None
         self._settle(Outcome.REFUSED, Observation(status=429))
-        message = f"This call was refused by a spending limit: {verdict.message}."
-        return self.dialect.refuse(self.reading, 429, message, verdict.budget_id)
+        if verdict.again_us is None:
+            message = f"This call was refused by a spending limit: {verdict.message}."
+            return self.dialect.refuse(self.reading, 429, message, verdict.budget_id)
+        again_s = max(1, -((now_us() - verdict.again_us) // 1_000_000))
+        message = f"This call was refused by a rate limit: {verdict.message}."
+        return self.dialect.refuse(self.reading, 429, message, verdict.budget_id, again_s)
 
     def refuse_without_store(self, reason: str) -> Answer:
         """Return the answer to give when the ledger is away and calls must not go unrecorded."""

@@ -61,13 +61,14 @@ def set_budget(
     subject: Annotated[str | None, typer.Option(help="Limit this subject.")] = None,
     tag: Annotated[str | None, typer.Option(help="Limit this tag, as name=value.")] = None,
     model: Annotated[str | None, typer.Option(help="Limit this model.")] = None,
+    key: Annotated[str | None, typer.Option(help="Limit this key of the gateway.")] = None,
     currency: Annotated[str, typer.Option(help="Currency of the limit.")] = "USD",
     measure: Annotated[str, typer.Option(help="money, tokens or calls.")] = "money",
-    window: Annotated[str, typer.Option(help="hour, day, week, month or total.")] = "month",
+    window: Annotated[str, typer.Option(help="minute, hour, day, week, month or total.")] = "month",
     tz: Annotated[str, typer.Option(help="Time zone of the window.")] = "UTC",
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Set a limit for a subject, a tag, a model or everything."""
+    """Set a limit for a subject, a tag, a model, a key or everything."""
     pair = None
     if tag is not None:
         left, equals, right = tag.partition("=")
@@ -81,6 +82,7 @@ def set_budget(
             subject=subject,
             tag=pair,
             model=model,
+            key=key,
             currency=currency,
             measure=measure,
             window=window,

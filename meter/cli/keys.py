@@ -1,4 +1,4 @@
-"""The commands `meter keys create|list|revoke|rotate`: who may call through the gateway."""
+"""The commands `meter keys create|limit|list|revoke|rotate`: who may call through the gateway."""
 
 import re
 from datetime import timedelta
@@ -11,6 +11,7 @@ from meter.cli.asking import DatabaseUrl
 from meter.cli.output import Column, Format, encoded, say, show
 from meter.cli.times import moment_us, shown_time
 from meter.clock import now_us
+from meter.core.budgets import ScopeKind
 from meter.core.call import Attribution
 from meter.errors import InputError
 from meter.meter import Meter
@@ -25,14 +26,18 @@ COLUMNS = (
     Column("tags", "Tags", wraps=True),
     Column("models", "Models", wraps=True),
     Column("endpoints", "Endpoints", wraps=True),
+    Column("limits", "Limits", wraps=True),
     Column("state", "State"),
     Column("expires", "Expires"),
     Column("created", "Created"),
 )
 
+_RATES = ("calls", "tokens")
 _SPAN = re.compile(r"(\d{1,5})([mhdw])")
 _SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
+PerMinute = Annotated[int | None, typer.Option(min=0, help="Calls a minute it may make.")]
+TokensPerMinute = Annotated[int | None, typer.Option(min=0, help="Tokens a minute it may use.")]
 Listed = Annotated[Format, typer.Option("--format", help="How to show them.")]
 KeyId = Annotated[str, typer.Argument(help="The key, such as key-4f7k2m9qxw.")]
 
@@ -52,6 +57,8 @@ def create_key(
     may_name_users: Annotated[
         bool, typer.Option("--may-name-users", help="Requests may say for whom they are.")
     ] = False,
+    calls_per_minute: PerMinute = None,
+    tokens_per_minute: TokensPerMinute = None,
     format: Listed = Format.TABLE,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -67,7 +74,32 @@ def create_key(
             may_name_users=may_name_users,
             expires_us=_end_us(expires),
         )
+        _limit(meter, made.key.id, calls_per_minute, tokens_per_minute)
     _show_secret(made.key.id, made.key.subject, made.secret, format)
+
+
+@keys.command("limit")
+def limit_key(
+    key: KeyId,
+    calls_per_minute: PerMinute = None,
+    tokens_per_minute: TokensPerMinute = None,
+    none: Annotated[bool, typer.Option("--none", help="Lift both limits first.")] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Set or lift what a key may do in a minute; running gateways follow at once."""
+    if not none and calls_per_minute is None and tokens_per_minute is None:
+        raise InputError(
+            "found no limit, expected --calls-per-minute, --tokens-per-minute or --none"
+        )
+    with Meter(database_url) as meter:
+        if meter.keys.one(key) is None:
+            raise InputError(f"found no key {key!r}: meter keys list shows them")
+        if none:
+            for measure in _RATES:
+                meter.remove_budget(_rate_id(key, measure))
+        _limit(meter, key, calls_per_minute, tokens_per_minute)
+        limits = _limits(meter).get(key, "none")
+    say(f"Limits of key {key}: {limits}.")
 
 
 @keys.command("list")
@@ -79,6 +111,7 @@ def list_keys(
     """List every key, without its secret."""
     with Meter(database_url) as meter:
         found = meter.keys.all()
+        limits = _limits(meter)
     at_us = now_us()
     rows: list[dict[str, Any]] = [
         {
@@ -89,6 +122,7 @@ def list_keys(
             "tags": ", ".join(f"{name}={value}" for name, value in key.tags) or None,
             "models": ", ".join(key.models) if key.models else "all",
             "endpoints": ", ".join(key.endpoints) if key.endpoints else "all",
+            "limits": limits.get(key.id),
             "state": key.state_at(at_us),
             "expires": shown_time(key.expires_us, tz),
             "created": shown_time(key.created_us, tz),
@@ -112,6 +146,28 @@ def rotate_key(key: KeyId, format: Listed = Format.TABLE, database_url: Database
     with Meter(database_url) as meter:
         made = meter.keys.rotate(key)
     _show_secret(made.key.id, made.key.subject, made.secret, format)
+
+
+def _rate_id(key_id: str, measure: str) -> str:
+    return f"rate:{key_id}:{measure}"
+
+
+def _limit(meter: Meter, key_id: str, calls: int | None, tokens: int | None) -> None:
+    for measure, limit in zip(_RATES, (calls, tokens), strict=True):
+        if limit is not None:
+            name = _rate_id(key_id, measure)
+            meter.set_budget(name, limit=limit, key=key_id, measure=measure, window="minute")
+
+
+def _limits(meter: Meter) -> dict[str, str]:
+    """Return the rate limits of each key that has some, in words."""
+    found: dict[str, list[str]] = {}
+    for row in meter.budgets():
+        budget = row.budget
+        if budget.is_rate and budget.scope.kind is ScopeKind.KEY:
+            words = f"{budget.limit} {budget.measure} a minute"
+            found.setdefault(budget.scope.value, []).append(words)
+    return {key_id: ", ".join(words) for key_id, words in found.items()}
 
 
 def _show_secret(key_id: str, subject: str, secret: str, format: Format) -> None:

@@ -2,6 +2,10 @@
 
 A budget limits money, tokens or calls for one scope in one window. `spent + held <= limit` holds
 at every instant, because a call is admitted only with a hold that bounds what it can consume.
+
+A budget whose window is a minute is a rate limit: who is over it comes again in the next minute.
+A limit of tokens a minute holds what the request says at most, and never more than itself, so
+that any call fits into an untouched minute; what was used counts in full.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,6 +57,11 @@ class Budget:
     currency: str | None = None
     window: Window = field(default_factory=lambda: Window(Span.MONTH))
 
+    @property
+    def is_rate(self) -> bool:
+        """Whether this is a rate limit, which refuses for less than a minute."""
+        return self.window.span is Span.MINUTE
+
     def amount_of(self, bound: Bound) -> int | None:
         """Return what a call with this bound could take from the budget, None if unbounded.
 
@@ -60,6 +69,8 @@ class Budget:
         """
         if self.measure is Measure.CALLS:
             return 1
+        if self.measure is Measure.TOKENS and self.is_rate:
+            return min((bound.input_tokens or 0) + (bound.output_tokens or 0), self.limit)
         if self.measure is Measure.TOKENS:
             if bound.input_tokens is None or bound.output_tokens is None:
                 return None
@@ -94,12 +105,14 @@ class Hold:
 class Refusal:
     """Why a call was refused: the budget, and one sentence for a person.
 
-    `may_fit_later`: the call does not fit only because of holds in flight.
+    `may_fit_later`: the call does not fit only because of holds in flight. `again_us`: when the
+    window of a rate limit ends, microseconds UTC; None where waiting a little does not help.
     """
 
     budget_id: str
     message: str
     may_fit_later: bool = False
+    again_us: int | None = None
 
 
 def scopes_of(attribution: Attribution, model: str | None) -> tuple[Scope, ...]:
@@ -143,14 +156,16 @@ def _one(budget: Budget, bound: Bound, standing: Standing, at_us: int) -> Hold |
             f"budget {budget.id} cannot cover this call because nothing bounds what it can "
             f"consume in {budget.currency or budget.measure}",
         )
+    start_us, end_us = budget.window.bounds(at_us)
     left = budget.limit - standing.spent
     if standing.held + amount <= left:
-        return Hold(budget.id, budget.window.bounds(at_us)[0], amount)
+        return Hold(budget.id, start_us, amount)
     return Refusal(
         budget.id,
         f"budget {budget.id} has {budget.show(max(left - standing.held, 0))} left of "
         f"{budget.show(budget.limit)} and this call may need {budget.show(amount)}",
         may_fit_later=amount <= left,
+        again_us=end_us if budget.is_rate else None,
     )
 
 

@@ -80,7 +80,14 @@ class Dialect(Protocol):
         Delivered output goes to `sink` where no usage is reported, or always if `count_always`.
         """
 
-    def refuse(self, reading: Reading, status: int, message: str, budget_id: str | None) -> Answer:
+    def refuse(
+        self,
+        reading: Reading,
+        status: int,
+        message: str,
+        budget_id: str | None,
+        again_s: int | None = None,
+    ) -> Answer:
         """Return a refusal in this API's own error shape, which its SDKs do not retry."""
 
 

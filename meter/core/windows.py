@@ -1,4 +1,4 @@
-"""Cut time into half-open windows: an hour, a day, a week or a month in a named time zone.
+"""Cut time into half-open windows: a minute to a month in a named time zone.
 
 A day is a day on the wall clock of its zone (23 or 25 hours long at a change of the clock).
 """
@@ -15,6 +15,7 @@ from meter.errors import ConfigError
 class Span(StrEnum):
     """How long a window is; `total` is all of time."""
 
+    MINUTE = "minute"
     HOUR = "hour"
     DAY = "day"
     WEEK = "week"
@@ -54,6 +55,8 @@ def zone(name: str) -> ZoneInfo:
 
 
 def _floor(local: datetime, span: Span) -> datetime:
+    if span is Span.MINUTE:
+        return local.replace(second=0, microsecond=0)
     if span is Span.HOUR:
         # fold is kept: the two 02:00 hours of an autumn night are two windows.
         return local.replace(minute=0, second=0, microsecond=0)
@@ -64,8 +67,9 @@ def _floor(local: datetime, span: Span) -> datetime:
 
 
 def _next(start: datetime, span: Span) -> datetime:
-    if span is Span.HOUR:
-        return (start.astimezone(ZoneInfo("UTC")) + timedelta(hours=1)).astimezone(start.tzinfo)
+    if span in (Span.MINUTE, Span.HOUR):
+        length = timedelta(hours=1) if span is Span.HOUR else timedelta(minutes=1)
+        return (start.astimezone(ZoneInfo("UTC")) + length).astimezone(start.tzinfo)
     if span is Span.MONTH:
         return (start + timedelta(days=32)).replace(day=1)
     return start + timedelta(days=7 if span is Span.WEEK else 1)

@@ -74,7 +74,8 @@ class Door:
                     if is_gone():
                         raise ClientLeft
                     continue
-                cheaper = await self._cheaper(call, verdict) if times_left else None
+                is_final = verdict.again_us is not None or not times_left
+                cheaper = None if is_final else await self._cheaper(call, verdict)
                 if cheaper is None:
                     return Admission(asked, asked.judge(verdict))
                 body, max_tokens = cheaper

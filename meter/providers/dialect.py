@@ -89,11 +89,21 @@ class ProviderDialect:
             return endpoint.observer(self._provider, reading, sink, count_always=count_always)
         return Observer(endpoint, self._provider, reading, sink, count_always=count_always)
 
-    def refuse(self, reading: Reading, status: int, message: str, budget_id: str | None) -> Answer:
-        """Return a refusal in the error shape of the endpoint, or else of the provider."""
+    def refuse(
+        self,
+        reading: Reading,
+        status: int,
+        message: str,
+        budget_id: str | None,
+        again_s: int | None = None,
+    ) -> Answer:
+        """Return a refusal in the error shape of the endpoint, or else of the provider.
+
+        `again_s`: the call may be tried again after so many seconds, None: never.
+        """
         endpoint = _BY_NAME.get(reading.endpoint)
         shape = self._provider.shape if endpoint is None else endpoint.shape
-        return refusal(shape, status, message, budget_id)
+        return refusal(shape, status, message, budget_id, again_s)
 
     def _request(
         self, path: str, query: str, model: str, content_type: str | None, body: bytes

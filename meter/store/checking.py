@@ -15,6 +15,7 @@ from meter.core.budgets import Scope
 from meter.core.ledger import NOBODY
 from meter.core.rates import RateCard
 from meter.core.rating import rate
+from meter.core.windows import Span
 from meter.errors import MeterError
 from meter.store.budget_rows import CountedBudget, counted_budget_from_row, taken_by
 from meter.store.corrections import difference
@@ -320,7 +321,7 @@ class _Check:
             counted.budget.id: counted.budget
             for scope in scopes_of_row(event)
             for counted in self.budgets.get(scope, ())
-            if counted.counts(started_us)
+            if counted.counts(started_us) and not counted.budget.is_rate
         }
         for budget_id, amount in taken_by(tuple(counting.values()), latest).items():
             key = (budget_id, counting[budget_id].window.bounds(started_us)[0])
@@ -329,7 +330,9 @@ class _Check:
     def _spent(self) -> Iterator[Finding]:
         left = dict(self.spent)
         order = (budget_windows.c.budget_id, budget_windows.c.window_start_us)
-        for row in self._rows(select(budget_windows).order_by(*order)):
+        rates = select(budgets.c.id).where(budgets.c.span == Span.MINUTE.value)
+        kept = select(budget_windows).where(budget_windows.c.budget_id.not_in(rates))
+        for row in self._rows(kept.order_by(*order)):
             key = (row["budget_id"], row["window_start_us"])
             expected = left.pop(key, 0)
             if row["spent"] != expected:

@@ -5,19 +5,21 @@ listed, not free. An expired lease is `timed_out`; a process that is gone has, a
 it, closed the connection: `client_closed`. Safe to run from several processes at once.
 """
 
-from sqlalchemy import Connection, Engine, or_, select
+from sqlalchemy import Connection, Engine, delete, or_, select
 
 from meter.core.call import Basis, Outcome
 from meter.core.event import UsageEvent
 from meter.core.rating import Charge
+from meter.core.windows import Span
 from meter.store.encoding import AnyRow, call_from_open_row, event_to_row
 from meter.store.engine import write_connection
 from meter.store.owners import is_dead
 from meter.store.requests import Settle
-from meter.store.schema import budgets, open_calls
+from meter.store.schema import budget_windows, budgets, open_calls
 from meter.store.writing import write_batch
 
 _AT_ONCE = 500
+_MINUTES_KEPT_US = 10 * 60_000_000
 
 
 def sweep(engine: Engine, now_us: int, *, dead_owners: bool) -> int:
@@ -26,12 +28,28 @@ def sweep(engine: Engine, now_us: int, *, dead_owners: bool) -> int:
     `now_us` is microseconds UTC. Raises: StoreUnavailable.
     """
     swept = 0
+    _forget_minutes(engine, now_us)
     while True:
         with write_connection(engine) as connection:
             count = _sweep_some(connection, now_us, dead_owners)
         swept += count
         if count < _AT_ONCE:
             return swept
+
+
+def _forget_minutes(engine: Engine, now_us: int) -> None:
+    """Remove the past windows of rate limits, which nobody asks for any more."""
+    rates = select(budgets.c.id).where(budgets.c.span == Span.MINUTE.value)
+    past = delete(budget_windows).where(
+        budget_windows.c.budget_id.in_(rates),
+        budget_windows.c.window_start_us < now_us - _MINUTES_KEPT_US,
+        budget_windows.c.held == 0,
+    )
+    with engine.connect() as connection:
+        if connection.execute(rates.limit(1)).first() is None:
+            return
+    with write_connection(engine) as connection:
+        connection.execute(past)
 
 
 def any_expired(engine: Engine, now_us: int) -> bool:
