@@ -53,11 +53,11 @@ def test_a_newcomer_comes_to_a_customer_with_a_key(simulator, newcomer, tmp_path
         script = "set -euo pipefail\n" + here("".join(rest))
         done = subprocess.run(
             ["bash", "-c", script],
-            cwd=tmp_path, env=newcomer, capture_output=True, text=True, timeout=60,
+            cwd=tmp_path, env=newcomer, capture_output=True, text=True, timeout=180,
         )  # fmt: skip
     finally:
         server.send_signal(signal.SIGTERM)
-        server.communicate(timeout=15)
+        server.communicate(timeout=60)
     assert done.returncode == 0, done.stderr
     assert '"object":"chat.completion"' in done.stdout
     assert re.search(r"alice +gpt-4o-mini +1 ", done.stdout)
@@ -84,6 +84,6 @@ def test_the_application_of_the_page_can_be_made(newcomer, tmp_path):
     (text,) = blocks("python")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", text + "print(type(app).__name__)\nmeter.close()\n"],
-        cwd=tmp_path, env=newcomer, capture_output=True, text=True, timeout=30,
+        cwd=tmp_path, env=newcomer, capture_output=True, text=True, timeout=90,
     )  # fmt: skip
     assert (done.returncode, done.stdout.strip()) == (0, "Gateway"), done.stderr
