@@ -23,6 +23,7 @@ COLUMNS = (
     Column("prefix", "Begins"),
     Column("subject", "Subject"),
     Column("name", "Name", wraps=True),
+    Column("role", "Role"),
     Column("tags", "Tags", wraps=True),
     Column("models", "Models", wraps=True),
     Column("endpoints", "Endpoints", wraps=True),
@@ -59,6 +60,9 @@ def create_key(
     ] = False,
     calls_per_minute: PerMinute = None,
     tokens_per_minute: TokensPerMinute = None,
+    role: Annotated[
+        str | None, typer.Option(help="admin or reader: a key of the admin API, not for calls.")
+    ] = None,
     format: Listed = Format.TABLE,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -73,6 +77,7 @@ def create_key(
             endpoints=_endpoints(endpoints),
             may_name_users=may_name_users,
             expires_us=_end_us(expires),
+            role=role,
         )
         _limit(meter, made.key.id, calls_per_minute, tokens_per_minute)
     _show_secret(made.key.id, made.key.subject, made.secret, format)
@@ -119,6 +124,7 @@ def list_keys(
             "prefix": f"{key.prefix}…",
             "subject": key.subject,
             "name": key.name or None,
+            "role": key.role,
             "tags": ", ".join(f"{name}={value}" for name, value in key.tags) or None,
             "models": ", ".join(key.models) if key.models else "all",
             "endpoints": ", ".join(key.endpoints) if key.endpoints else "all",

@@ -1,6 +1,7 @@
 """Answer HTTP requests: the gateway as a bare ASGI application.
 
     /v1/…  /v1beta/…      the APIs, with a key
+    /meter/v1/…           the admin API, with a key of its own; /meter/docs describes it
     /healthz  /readyz     whether it runs, and whether it can work
     /metrics              Prometheus
 
@@ -35,6 +36,7 @@ from meter.store.ledger import Ledger
 
 logger = logging.getLogger("meter.gateway")
 
+ADMIN: Final = "/meter/"
 _SWEEP_SECONDS: Final = 60
 _CLIENT_CLOSED_STATUS: Final = 499
 _FAULT: Final = "this is a fault of the gateway itself: its log says more"
@@ -100,9 +102,14 @@ class Gateway:
             visit.status = own.status
             await line.answer(own)
             return
+        if visit.scope["path"].removeprefix(visit.scope.get("root_path", "")).startswith(ADMIN):
+            await self._administer(visit, line)
+            return
         visit.request = request = read_request(visit.scope)
         key = await self.services.keyring.key_of(request.secret)
         visit.key_id = key.id
+        if key.role is not None:
+            raise Rejected(403, "admin_key", "this key is for the admin API, expected a customer's")
         if is_listing(self.services, request, key):
             answer = await listed(self.services, request, key)
             visit.status = answer.status
@@ -123,6 +130,18 @@ class Gateway:
             await relay.run()
         finally:
             visit.status = relay.status or visit.status
+
+    async def _administer(self, visit: _Visit, line: Line) -> None:
+        # Its types and its document are made when they are first asked for.
+        from meter.gateway.admin import serving
+
+        try:
+            answer = await serving.answered(self.services, visit.scope, line)
+        except StoreError as error:
+            logger.error("the ledger is away: %s", error)
+            answer = serving.unavailable()
+        visit.status = answer.status
+        await line.answer(answer)
 
     async def _reject(self, visit: _Visit, line: Line, rejection: Rejected) -> None:
         scope = visit.scope

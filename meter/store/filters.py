@@ -79,6 +79,19 @@ def _id_is(table: Any, text: str) -> ColumnElement[bool]:
     return found
 
 
+def _older_than(table: Any, text: str) -> ColumnElement[bool]:
+    """Whether a call comes after another in a list, newest first: "<started_us>-<call id>"."""
+    started, dash, name = text.partition("-")
+    try:
+        at_us, call_id = int(started), UUID(name)
+    except ValueError:
+        raise InputError(f"found {text!r:.80} to continue after, expected a page's next") from None
+    if not (dash and started.isascii() and started.isdecimal() and at_us < 2**63):
+        raise InputError(f"found {text!r:.80} to continue after, expected a page's next")
+    same = and_(table.c.started_us == at_us, table.c.call_id < call_id)
+    return and_(table.c.started_us <= at_us, or_(table.c.started_us < at_us, same))
+
+
 _FILTERS: dict[str, Callable[[Any, str], ColumnElement[bool]]] = {
     "subject": lambda table, text: _is(table.c.subject, text),
     "model": _model_is,
@@ -89,4 +102,5 @@ _FILTERS: dict[str, Callable[[Any, str], ColumnElement[bool]]] = {
     "basis": lambda t, text: _numbered(t.c.basis, Basis, BASIS_NUMBERS, text),
     "tag": _has_tag,
     "id": _id_is,
+    "older_than": _older_than,
 }

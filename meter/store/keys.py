@@ -21,6 +21,9 @@ from meter.store.schema import keys as keys_table
 PREFIX = "mk-"
 """What every secret begins with, so that a leaked one can be recognised."""
 
+ROLES = ("admin", "reader")
+"""What a key of the admin API may do: everything, or only read."""
+
 _SECRET_BYTES = 32
 _NAME_CHARACTERS = 256
 _SHOWN_CHARACTERS = 9
@@ -36,8 +39,9 @@ class Key:
 
     `subject` and `tags` are what its calls are attributed to. `models` and `endpoints` are the
     patterns and names that it may use, None for all. `may_name_users`: a request may name another
-    subject. Times are microseconds UTC; `expires_us` None means never, `revoked_us` None that it
-    was not revoked.
+    subject. `role` is None for a customer's key; "admin" and "reader" are for the admin API only.
+    Times are microseconds UTC; `expires_us` None means never, `revoked_us` None that it was not
+    revoked.
     """
 
     id: str
@@ -51,6 +55,7 @@ class Key:
     created_us: int
     expires_us: int | None
     revoked_us: int | None
+    role: str | None = None
 
     def state_at(self, at_us: int) -> str:
         """Return "active", "expired" or "revoked"."""
@@ -85,6 +90,7 @@ class Keys:
         endpoints: Sequence[str] | None = None,
         may_name_users: bool = False,
         expires_us: int | None = None,
+        role: str | None = None,
     ) -> NewKey:
         """Make a key and return it with its secret.
 
@@ -93,6 +99,8 @@ class Keys:
         """
         if len(name) > _NAME_CHARACTERS or not name.isprintable():
             raise InputError(f"found key name {name!r:.80}, expected plain text of at most 256")
+        if role not in (None, *ROLES):
+            raise InputError(f"found role {role!r:.80}, expected one of {', '.join(ROLES)}")
         secret = _new_secret()
         key = Key(
             id="key-" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_CHARACTERS)),
@@ -106,6 +114,7 @@ class Keys:
             created_us=now_us(),
             expires_us=expires_us,
             revoked_us=None,
+            role=role,
         )
         row = {
             "id": key.id,
@@ -120,6 +129,7 @@ class Keys:
             "created_us": key.created_us,
             "expires_us": expires_us,
             "revoked_us": None,
+            "role": role,
         }
         with write_connection(self._engine) as connection:
             connection.execute(insert(keys_table), row)
@@ -215,4 +225,5 @@ def _key(row: AnyRow) -> Key:
         created_us=row["created_us"],
         expires_us=row["expires_us"],
         revoked_us=row["revoked_us"],
+        role=row["role"],
     )

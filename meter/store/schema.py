@@ -280,11 +280,14 @@ keys = Table(
     Column("tags", Text),
     Column("models", Text),
     Column("endpoints", Text),
+    Column("role", Text),
     UniqueConstraint("hash"),
     sqlite_with_rowid=False,
 )
 """The gateway's keys. `hash` is that of the secret, which is stored nowhere; `models` and
-`endpoints` are JSON lists of what the key may use (null: everything)."""
+`endpoints` are JSON lists of what the key may use (null: everything). `role` is null for a
+customer's key, "admin" or "reader" for one of the admin API.
+"""
 
 owned_objects = Table(
     "owned_objects",

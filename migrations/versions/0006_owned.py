@@ -1,4 +1,4 @@
-"""Make the table of who owns which stored object of an upstream.
+"""Make the table of who owns which stored object of an upstream; give keys a role.
 
 Frozen: a later change of the schema is a later migration.
 """
@@ -40,7 +40,10 @@ def upgrade() -> None:
         postgresql_where=sa.text("watched_us IS NOT NULL"),
     )
 
+    op.add_column("keys", sa.Column("role", sa.Text()))
+
 
 def downgrade() -> None:
-    """Remove the table: nobody owns anything any more."""
+    """Remove the table, nobody owns anything any more, and the role of keys."""
+    op.drop_column("keys", "role")
     op.drop_table("owned_objects")
