@@ -17,7 +17,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from meter.gateway.admin.describing import document
-from tests.gateway.serving import Served
+from meter.simulator import Simulator
+from tests.gateway.conftest import providers
+from tests.gateway.serving import SECRETS, Served, served
 
 ASK = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
 
@@ -230,6 +232,19 @@ NOT_CHECKED = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def besieged(
+    running_simulator: Simulator, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """A gateway of its own for made-up questions: they set budgets that refuse everybody."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, secret in SECRETS.items():
+            patch.setenv(name, secret)
+        folder = tmp_path_factory.mktemp("besieged")
+        with served(folder, providers(running_simulator)) as running:
+            yield running
+
+
 @schema.parametrize()
 @settings(
     max_examples=25,
@@ -237,10 +252,10 @@ NOT_CHECKED = [
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_the_document_is_true(case: schemathesis.Case, running_gateway: Served) -> None:
-    secret = _secret(running_gateway)
+def test_the_document_is_true(case: schemathesis.Case, besieged: Served) -> None:
+    secret = _secret(besieged)
     case.headers["Authorization"] = f"Bearer {secret}"
-    answer = case.call(base_url=running_gateway.url)
+    answer = case.call(base_url=besieged.url)
     assert answer.status_code < 500
     case.validate_response(answer, excluded_checks=NOT_CHECKED)
 

@@ -48,8 +48,9 @@ def test_a_key_s_whole_life(meter):
     (row,) = json.loads(meter("keys", "list", "--format", "json").stdout)
     assert row | {"expires": "", "created": ""} == {
         "id": key["id"], "prefix": f"{key['secret'][:9]}…", "subject": "alice", "name": "laptop",
-        "tags": "team=search", "models": "gpt-4o, gpt-4.1*", "endpoints": "chat, embeddings",
-        "state": "active", "expires": "", "created": "",
+        "role": None, "tags": "team=search", "models": "gpt-4o, gpt-4.1*",
+        "endpoints": "chat, embeddings", "limits": None, "state": "active",
+        "expires": "", "created": "",
     }  # fmt: skip
     renewed = meter("keys", "rotate", key["id"])
     secret = renewed.stdout.splitlines()[-1]
