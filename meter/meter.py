@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from meter.reports.estimating import RequestEstimate
     from meter.reports.rerating import RerateRow
     from meter.store.keys import Keys
-    from meter.store.reads import AccuracyRow, BudgetRow, CallRow, UsageRow
+    from meter.store.reads import AccuracyRow, BudgetRow, CallRow, TimingRow, UsageRow
 
 Client = TypeVar("Client")
 
@@ -49,20 +49,21 @@ class Meter:
     """Meters calls into one ledger. Thread-safe; make one for each process and ledger.
 
     `url` is an SQLAlchemy address of SQLite or PostgreSQL (default: the setting `database_url`).
-    Further keyword arguments are settings by name (`meter.config.Settings`).
+    Further keyword arguments are settings by name (`meter.config.Settings`). With `read_only`
+    the ledger can be asked and not written: the database itself refuses it.
 
     Raises: ConfigError for a setting that is not allowed, StoreUnavailable when the ledger
     cannot be opened, SchemaMismatch when its schema is not this release's.
     """
 
-    def __init__(self, url: str | None = None, **settings: Any) -> None:
+    def __init__(self, url: str | None = None, *, read_only: bool = False, **settings: Any) -> None:
         """Open the ledger; a fresh SQLite file is created and migrated."""
         from meter.pipeline import Pipeline
         from meter.prices.book import PriceBook
         from meter.store.ledger import Ledger
 
         self.settings: Settings = load_settings({"database_url": url, **settings})
-        self._ledger = Ledger(self.settings)
+        self._ledger = Ledger(self.settings, read_only=read_only)
         self.keys: Keys = self._ledger.keys
         files = [self.settings.rate_file] if self.settings.rate_file else []
         self.prices = PriceBook.bundled(files)
@@ -243,8 +244,8 @@ class Meter:
     ) -> list["UsageRow"]:
         """Return sums over ended calls, one row for each combination of `by` and currency.
 
-        `by`: subject, model, provider, endpoint, key, outcome, basis, hour, day, week, month or
-        "tag:<name>". The half-open interval [since, until) takes aware datetimes; `window`
+        `by`: subject, model, provider, endpoint, key, outcome, basis, card, tier, hour, day, week,
+        month or "tag:<name>". The half-open interval [since, until) takes aware datetimes; `window`
         ("day", "month", …) is the present window in `tz` instead. `filters` keep rows by
         subject, model, provider, endpoint or basis.
 
@@ -260,16 +261,39 @@ class Meter:
         until: datetime | None = None,
         limit: int | None = 1000,
         newest_first: bool = True,
+        order: str = "started",
+        offset: int = 0,
         **filters: Any,
     ) -> Iterator["CallRow"]:
-        """Return calls one by one, corrections applied; `filters` as for `usage`."""
+        """Return calls one by one, corrections applied; `filters` as for `usage`.
+
+        `order` is started, cost, duration, input_tokens or output_tokens, the greatest first
+        unless `newest_first` is false; the first `offset` calls are left out. Of the filters,
+        `search` finds a part of subject, model, key, response id or path.
+        """
         since_us, until_us = _interval(since, until, None, "UTC")
         return self._ledger.calls(
             since_us=since_us,
             until_us=until_us,
             limit=limit,
             newest_first=newest_first,
+            order=order,
+            offset=offset,
             filters=filters,
+        )
+
+    def timings(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 20_000,
+        **filters: str,
+    ) -> "list[TimingRow]":
+        """Return how long the newest `limit` completed calls took, by provider and model."""
+        since_us, until_us = _interval(since, until, None, "UTC")
+        return self._ledger.timings(
+            since_us=since_us, until_us=until_us, limit=limit, filters=filters
         )
 
     def accuracy(
@@ -298,7 +322,8 @@ class Meter:
         """
         from meter.reports.rerating import rerated, summed
 
-        calls = self.calls(since=since, until=until, limit=None, newest_first=False, **filters)
+        chosen: dict[str, Any] = dict(filters)
+        calls = self.calls(since=since, until=until, limit=None, newest_first=False, **chosen)
         changes = list(rerated(calls, self.prices))
         if apply:
             self._ledger.correct_all([(c.correction(author), c.card) for c in changes])

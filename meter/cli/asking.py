@@ -25,6 +25,7 @@ DatabaseUrl = Annotated[
 Since = Annotated[str | None, typer.Option(help="From this moment on: 2026-11-01, 7d, today.")]
 Until = Annotated[str | None, typer.Option(help="Up to this moment, not included.")]
 Zone = Annotated[str, typer.Option("--tz", help="Time zone of days and of moments.")]
+Tag = Annotated[str | None, typer.Option(help="Only calls with this tag: NAME=VALUE.")]
 Shown = Annotated[Format, typer.Option("--format", help="How to show the rows.")]
 
 _DIMENSIONS = (
@@ -111,12 +112,15 @@ def usage(
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     provider: Annotated[str | None, typer.Option(help="Only this provider.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="Only this endpoint.")] = None,
+    tag: Tag = None,
     format: Shown = Format.TABLE,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Sum up calls, tokens and money by user, model, day or tag."""
     names = dimensions(by)
-    filters = {"subject": subject, "model": model, "provider": provider, "endpoint": endpoint}
+    filters = {
+        "subject": subject, "model": model, "provider": provider, "endpoint": endpoint, "tag": tag,
+    }  # fmt: skip
     with _meter(database_url) as meter:
         rows = meter.usage(
             names,
@@ -135,6 +139,7 @@ def calls(
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     provider: Annotated[str | None, typer.Option(help="Only this provider.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="Only this endpoint.")] = None,
+    tag: Tag = None,
     outcome: Annotated[str | None, typer.Option(help="Only this outcome.")] = None,
     basis: Annotated[
         str | None, typer.Option(help="Only this basis: reported, estimated or unknown.")
@@ -152,7 +157,7 @@ def calls(
     """
     filters = {
         "subject": subject, "model": model, "provider": provider, "endpoint": endpoint,
-        "outcome": outcome, "basis": basis,
+        "tag": tag, "outcome": outcome, "basis": basis,
     }  # fmt: skip
     chosen: dict[str, Any] = {name: text for name, text in filters.items() if text is not None}
     with _meter(database_url) as meter:

@@ -46,6 +46,23 @@ class PriceBook:
                 return quote.card
         return None
 
+    def history(self, provider: str, model: str) -> list[tuple[int, int | None, RateCard | None]]:
+        """Return which card held when: (from, to, card), gapless from the first to the last.
+
+        Microseconds UTC, half-open, oldest first; `to` None is until further notice, a card None
+        a time without a price. Empty when no price is known.
+        """
+        quotes = self._quotes(provider, model)
+        edges = sorted({quote.from_us for quote in quotes} | {q.to_us for q in quotes if q.to_us})
+        spans: list[tuple[int, int | None, RateCard | None]] = []
+        for start_us, end_us in zip(edges, [*edges[1:], None], strict=False):
+            card = self.card_for(provider, model, start_us)
+            if spans and spans[-1][2] == card:
+                spans[-1] = (spans[-1][0], end_us, card)
+            elif spans or card is not None:
+                spans.append((start_us, end_us, card))
+        return spans
+
     def explain(self, provider: str, model: str, at_us: int) -> list[RateCard]:
         """Return the cards that hold at the moment: the one in force, then those it overrules.
 

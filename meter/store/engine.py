@@ -34,6 +34,7 @@ BUSY_TIMEOUT_S = 5.0
 
 _WRITES = "meter_writes"
 _DURABILITY = "meter_durability"
+_READ_ONLY = "meter_read_only"
 _LOOK_AGAIN_S = 0.001
 _POOL_TIMEOUT_S = 10
 _CONNECT_TIMEOUT_S = 5
@@ -70,7 +71,7 @@ def open_engine(
         return in_words(context.original_exception, place)
 
     begin_anew_in_children(engine, _leave_connections_behind)
-    engine.update_execution_options(**{_DURABILITY: durability})
+    engine.update_execution_options(**{_DURABILITY: durability, _READ_ONLY: read_only})
     return engine
 
 
@@ -131,9 +132,12 @@ def read_connection(engine: Engine) -> Iterator[Connection]:
     """
     with _connected(engine) as connection:
         if engine.dialect.name == "postgresql":
-            connection = connection.execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
-            )
+            options: dict[str, Any] = {"isolation_level": "REPEATABLE READ"}
+            # Taking this option back would make the pooled connection of a ledger that was opened
+            # to read only writable.
+            if not engine.get_execution_options().get(_READ_ONLY):
+                options["postgresql_readonly"] = True
+            connection = connection.execution_options(**options)
         yield connection
 
 

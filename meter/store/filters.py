@@ -92,6 +92,16 @@ def _older_than(table: Any, text: str) -> ColumnElement[bool]:
     return and_(table.c.started_us <= at_us, or_(table.c.started_us < at_us, same))
 
 
+def _search(table: Any, text: str) -> ColumnElement[bool]:
+    """Whether the text is part of what a person would look for; a whole id finds its call."""
+    try:
+        return _id_is(table, text)
+    except InputError:
+        columns = ("subject", "model_requested", "model_served", "key_id", "response_id", "path")
+        found = [table.c[c].icontains(text, autoescape=True) for c in columns if c in table.c]
+        return or_(*found)
+
+
 _FILTERS: dict[str, Callable[[Any, str], ColumnElement[bool]]] = {
     "subject": lambda table, text: _is(table.c.subject, text),
     "model": _model_is,
@@ -103,4 +113,5 @@ _FILTERS: dict[str, Callable[[Any, str], ColumnElement[bool]]] = {
     "tag": _has_tag,
     "id": _id_is,
     "older_than": _older_than,
+    "search": _search,
 }

@@ -24,7 +24,8 @@ _SPANS = {span.value: span for span in (Span.HOUR, Span.DAY, Span.WEEK, Span.MON
 _COLUMNS = {
     "subject": "subject", "model_served": "model_served", "provider": "provider",
     "issuer": "issuer",
-    "endpoint": "endpoint", "key": "key_id", "currency": "currency",
+    "endpoint": "endpoint", "key": "key_id", "currency": "currency", "card": "rate_card_id",
+    "tier": "service_tier",
 }  # fmt: skip
 _TAG = "tag:"
 

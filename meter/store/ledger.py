@@ -12,14 +12,15 @@ from meter.core.budgets import Budget
 from meter.core.event import Correction
 from meter.core.ports import Store
 from meter.core.rates import RateCard
-from meter.errors import SchemaMismatch
+from meter.errors import SchemaMismatch, StoreUnavailable
 from meter.store import reads
 from meter.store.engine import open_engine
 from meter.store.keys import Keys
 from meter.store.ledger_store import LedgerStore
 from meter.store.migrating import current_revision, head_revision, require_current
 from meter.store.owned import OwnedObjects
-from meter.store.reads import AccuracyRow, BudgetRow, CallRow, UsageRow
+from meter.store.read_only import SENTENCE, ReadOnlyStore
+from meter.store.reads import AccuracyRow, BudgetRow, CallRow, TimingRow, UsageRow
 from meter.store.spool import SpoolingStore
 
 _CLOSE_SECONDS = 10.0
@@ -31,37 +32,56 @@ class Ledger:
     Opening migrates a fresh SQLite file, lists the calls of dead processes as unsettled, and
     writes what was spooled while the ledger was away.
 
+    With `read_only` nothing of this happens and nothing can be written: the database itself
+    refuses it.
+
     Raises: ConfigError, StoreUnavailable, SchemaMismatch.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, read_only: bool = False) -> None:
         """Open the ledger that the settings name."""
-        self._engine = open_engine(settings.database_url, durability=settings.durability)
+        self._engine = open_engine(
+            settings.database_url, read_only=read_only, durability=settings.durability
+        )
+        self._inner: LedgerStore | None = None
         try:
-            require_current(self._engine)
+            if read_only:
+                self.ping()
+                self.store: Store = ReadOnlyStore()
+            else:
+                require_current(self._engine)
+                self._open_store(settings)
             self.keys = Keys(self._engine)
             self.owned = OwnedObjects(self._engine)
-            self._inner = LedgerStore(
-                self._engine, lease_s=settings.hold_seconds, queue_size=settings.queue_size
-            )
-            self._inner.sweep(now_us())
-            self.store: Store = self._inner
-            if settings.on_store_failure == "spool":
-                spooling = SpoolingStore(self._inner, Path(settings.spool_path))
-                spooling.replay()
-                self.store = spooling
         except BaseException:
             self._engine.dispose()
             raise
 
+    def _open_store(self, settings: Settings) -> None:
+        inner = LedgerStore(
+            self._engine, lease_s=settings.hold_seconds, queue_size=settings.queue_size
+        )
+        inner.sweep(now_us())
+        self._inner, self.store = inner, inner
+        if settings.on_store_failure == "spool":
+            spooling = SpoolingStore(inner, Path(settings.spool_path))
+            spooling.replay()
+            self.store = spooling
+
     def close(self) -> None:
         """Write what is queued, bounded in time, and let go of the database."""
-        self._inner.close(_CLOSE_SECONDS)
+        if self._inner is not None:
+            self._inner.close(_CLOSE_SECONDS)
         self._engine.dispose()
+
+    def _writing(self) -> LedgerStore:
+        if self._inner is None:
+            raise StoreUnavailable(SENTENCE)
+        return self._inner
 
     def sweep(self) -> int:
         """List calls as unsettled that nobody will end any more; return how many."""
-        return self._inner.sweep(now_us())
+        return self._writing().sweep(now_us())
 
     def ping(self) -> None:
         """Read the schema's revision from the ledger. Raises: StoreUnavailable, SchemaMismatch."""
@@ -87,7 +107,7 @@ class Ledger:
 
     def correct_all(self, corrections: Sequence[tuple[Correction, RateCard | None]]) -> None:
         """Add corrections to ended calls: all of them or none."""
-        self._inner.correct_all(corrections)
+        self._writing().correct_all(corrections)
 
     def usage(
         self,
@@ -111,6 +131,8 @@ class Ledger:
         limit: int | None,
         newest_first: bool,
         filters: Mapping[str, str],
+        order: str = "started",
+        offset: int = 0,
     ) -> Iterator[CallRow]:
         """Yield calls one by one."""
         return reads.calls(
@@ -119,7 +141,17 @@ class Ledger:
             until_us=until_us,
             limit=limit,
             newest_first=newest_first,
+            order=order,
+            offset=offset,
             **filters,
+        )
+
+    def timings(
+        self, *, since_us: int | None, until_us: int | None, limit: int, filters: Mapping[str, str]
+    ) -> list[TimingRow]:
+        """Return how long the newest calls took."""
+        return reads.timings(
+            self._engine, since_us=since_us, until_us=until_us, limit=limit, **filters
         )
 
     def accuracy(self, *, since_us: int | None, until_us: int | None) -> list[AccuracyRow]:

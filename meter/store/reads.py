@@ -37,6 +37,7 @@ __all__ = [
     "AccuracyRow",
     "BudgetRow",
     "CallRow",
+    "TimingRow",
     "UsageRow",
     "accuracy",
     "budgets",
@@ -45,6 +46,7 @@ __all__ = [
     "remove_budget",
     "set_budget",
     "standing",
+    "timings",
     "usage",
 ]
 
@@ -147,6 +149,21 @@ class AccuracyRow:
     error_p95: float
 
 
+@dataclass(frozen=True, slots=True)
+class TimingRow:
+    """How long the calls of one model took, in microseconds: the median and the 95th percentile.
+
+    `first_byte_us_median` is over the streamed calls that delivered anything, None without any.
+    """
+
+    provider: str
+    model: str | None
+    calls: int
+    duration_us_median: int
+    duration_us_p95: int
+    first_byte_us_median: int | None
+
+
 def calls(
     engine: Engine,
     *,
@@ -155,18 +172,27 @@ def calls(
     limit: int | None = None,
     newest_first: bool = True,
     state: str = "ended",
+    order: str = "started",
+    offset: int = 0,
     **filters: str | None,
 ) -> Iterator[CallRow]:
     """Yield calls that started in [since_us, until_us), streamed.
 
-    `state`: "ended", "in_flight", or "any" (those in flight first). `filters` are exact: subject,
-    model, provider, endpoint, key, outcome, basis, tag ("team=search"), id.
+    `state`: "ended", "in_flight", or "any" (those in flight first). `order`: "started", "cost",
+    "duration", "input_tokens" or "output_tokens" (the last four for ended calls only), the greatest
+    first with `newest_first`, unknown ones last; the first `offset` calls are left out. `filters`
+    are exact: subject, model, provider, endpoint, key, outcome, basis, tag ("team=search"), id;
+    but `search` finds a part of subject, model, key, response id or path.
 
     Raises: InputError for a filter or a state that is not one of these, StoreUnavailable.
     """
     wanted = {name: text for name, text in filters.items() if text is not None}
     if state not in _STATES:
         raise InputError(f"found state {state!r}, expected one of {', '.join(_STATES)}")
+    if order not in _ORDERS:
+        raise InputError(f"found order {order!r}, expected one of {', '.join(_ORDERS)}")
+    if state != "ended" and (order != "started" or offset):
+        raise InputError(f"found state {state!r}, expected 'ended' with an order or an offset")
     tables: list[tuple[Any, Callable[[AnyRow], CallRow]]] = []
     # A call in flight has no outcome or basis yet.
     if state != "ended" and not wanted.keys() & {"outcome", "basis"}:
@@ -174,13 +200,37 @@ def calls(
     if state != "in_flight":
         tables.append((latest_events(), _call_row))
     chosen = [
-        (_ordered(select(table), table, since_us, until_us, wanted, newest_first), make)
+        (
+            select(table)
+            .where(where(table, since_us, until_us, wanted))
+            .order_by(*_ordering(table, order, newest_first))
+            .offset(offset or None),
+            make,
+        )
         for table, make in tables
     ]
     return _stream_calls(engine, chosen, limit)
 
 
 _STATES = ("ended", "in_flight", "any")
+_ORDERS = ("started", "cost", "duration", "input_tokens", "output_tokens")
+
+
+def _ordering(table: Any, order: str, newest_first: bool) -> list[ColumnElement[Any]]:
+    def directed(column: Any) -> ColumnElement[Any]:
+        found: ColumnElement[Any] = column.desc() if newest_first else column.asc()
+        return found
+
+    by_time = [directed(table.c.started_us), directed(table.c.call_id)]
+    if order == "started":
+        return by_time
+    columns = {"cost": "cost_nanos"}
+    value = (
+        table.c.ended_us - table.c.started_us
+        if order == "duration"
+        else table.c[columns.get(order, order)]
+    )
+    return [directed(value).nulls_last(), *by_time]
 
 
 def _stream_calls(
@@ -279,18 +329,61 @@ def accuracy(
     return rows
 
 
-def _ordered(
-    statement: Select[Any],
-    table: Any,
-    since_us: int | None,
-    until_us: int | None,
-    wanted: dict[str, str],
-    newest_first: bool,
-) -> Select[Any]:
-    order = [table.c.started_us, table.c.call_id]
-    return statement.where(where(table, since_us, until_us, wanted)).order_by(
-        *[column.desc() if newest_first else column.asc() for column in order]
-    )
+def timings(
+    engine: Engine,
+    *,
+    since_us: int | None = None,
+    until_us: int | None = None,
+    limit: int = 20_000,
+    **filters: str | None,
+) -> list[TimingRow]:
+    """Return how long the newest `limit` completed calls took, by provider and model.
+
+    Raises: InputError for a filter that is not one, StoreUnavailable.
+    """
+    events = latest_events()
+    wanted = {name: text for name, text in filters.items() if text is not None}
+    statement = (
+        select(
+            events.c.provider,
+            func.coalesce(events.c.model_requested, events.c.model_served),
+            events.c.ended_us - events.c.started_us,
+            events.c.first_byte_us - events.c.started_us,
+            events.c.streaming,
+        )
+        .where(
+            where(events, since_us, until_us, wanted),
+            events.c.outcome == OUTCOME_NUMBERS[Outcome.COMPLETED],
+            func.coalesce(events.c.status, 200) < 400,
+        )
+        .order_by(events.c.started_us.desc())
+        .limit(limit)
+    ).execution_options(yield_per=_AT_ONCE)
+    took: dict[tuple[str, str | None], list[int]] = {}
+    began: dict[tuple[str, str | None], list[int]] = {}
+    with read_connection(engine) as connection, connection.execute(statement) as found:
+        for provider, model, duration_us, first_byte_us, streaming in found:
+            took.setdefault((provider, model), []).append(duration_us)
+            if streaming and first_byte_us is not None:
+                began.setdefault((provider, model), []).append(first_byte_us)
+    rows = []
+    for key in sorted(took, key=sorting_key):
+        durations, firsts = sorted(took[key]), sorted(began.get(key, []))
+        rows.append(
+            TimingRow(
+                *key,
+                calls=len(durations),
+                duration_us_median=_at_share(durations, 50),
+                duration_us_p95=_at_share(durations, 95),
+                first_byte_us_median=_at_share(firsts, 50) if firsts else None,
+            )
+        )
+    return rows
+
+
+def _at_share(ordered: Sequence[int], percent: int) -> int:
+    """Return the least value that at least that share of the ordered values does not exceed."""
+    return ordered[max(-(-len(ordered) * percent // 100) - 1, 0)]
 
 
 # --- sums -------------------------------------------------------------------------------------

@@ -184,3 +184,18 @@ def test_warming_reads_the_lists_before_the_first_call():
     book = PriceBook.bundled()
     book.warm()
     assert book._priced
+
+
+def test_the_history_says_which_card_held_when():
+    book = PriceBook(
+        [
+            Listed(a=[card(nanos=2, from_us=10, to_us=20)]),
+            Listed(a=[card(nanos=1, from_us=5, to_us=30), card(nanos=3, from_us=40)]),
+        ]
+    )
+    held = [
+        (start, end, found and found.rates[STANDARD][0].nanos)
+        for start, end, found in book.history("p", "a")
+    ]
+    assert held == [(5, 10, 1), (10, 20, 2), (20, 30, 1), (30, 40, None), (40, None, 3)]
+    assert book.history("p", "unheard of") == []

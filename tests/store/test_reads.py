@@ -390,3 +390,69 @@ def test_usage_of_one_subject_uses_its_index(sqlite_ledger_url: str) -> None:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}").all()
     engine.dispose()
     assert "ix_usage_events_subject_started_us (subject=? AND started_us>?" in str(plan)
+
+
+def test_calls_come_in_the_order_asked_for(engine: Engine, store: LedgerStore) -> None:
+    for number, tokens in ((1, 9), (2, 2), (3, 5)):
+        call = a_call(number)
+        event = an_event(call, Usage(input_tokens=tokens, output_tokens=10 - tokens))
+        ended(store, replace(event, ended_us=call.started_us + tokens * SECOND_US))
+    ended(store, an_unknown_end(a_call(4)))
+
+    def numbers(order: str, **more: object) -> list[int]:
+        found = reads.calls(engine, order=order, **more)  # type: ignore[arg-type]
+        return [call.started_us - NOON_US for call in found]
+
+    # Costs: 9 × 1000 + 1 × 2000 = 11 000, 2 × 1000 + 8 × 2000 = 18 000, 5 × 1000 + 5 × 2000.
+    assert numbers("cost") == [2, 3, 1, 4]
+    assert numbers("cost", newest_first=False) == [1, 3, 2, 4]
+    assert numbers("input_tokens") == [1, 3, 2, 4]
+    assert numbers("output_tokens") == [2, 3, 1, 4]
+    assert numbers("duration") == [1, 3, 2, 4]
+    assert numbers("cost", offset=1, limit=2) == [3, 1]
+    assert numbers("started", offset=3) == [1]
+    with pytest.raises(InputError, match="found order 'subject', expected one of started, cost"):
+        reads.calls(engine, order="subject")
+    with pytest.raises(InputError, match="expected 'ended' with an order or an offset"):
+        reads.calls(engine, state="any", order="cost")
+
+
+def test_search_finds_parts_of_what_a_person_looks_for(engine: Engine, store: LedgerStore) -> None:
+    ended(
+        store,
+        an_event(a_call(1, attribution=Attribution("alice_1", (), "key-abc"))),
+        an_event(a_call(2, attribution=Attribution("alice-1"), model_requested="gpt-9%")),
+    )
+
+    def found(text: str) -> set[int]:
+        return {call.started_us - NOON_US for call in reads.calls(engine, search=text)}
+
+    assert found("ALICE") == {1, 2}
+    assert found("ce_1") == {1}
+    assert found("9%") == {2}
+    assert found("KEY-A") == {1}
+    assert found("small-2026") == {1, 2}
+    assert found(str(call_id(2))) == {2}
+    assert found("nobody") == set()
+
+
+def test_timings_are_the_medians_of_completed_calls(engine: Engine, store: LedgerStore) -> None:
+    for number, seconds in enumerate((1, 2, 3, 4, 90), start=1):
+        call = a_call(number, streaming=number < 3)
+        ends = {"ended_us": call.started_us + seconds * SECOND_US}
+        ended(store, replace(an_event(call), **ends, first_byte_us=call.started_us + number))
+    ended(store, an_unknown_end(a_call(9)))
+    (row,) = reads.timings(engine)
+    assert (row.provider, row.model, row.calls) == ("openai", "small", 5)
+    # Of five, the third is the median, and the fifth the first that 95 of 100 do not exceed.
+    assert (row.duration_us_median, row.duration_us_p95) == (3 * SECOND_US, 90 * SECOND_US)
+    assert row.first_byte_us_median == 1
+    (newest,) = reads.timings(engine, limit=2)
+    assert (newest.calls, newest.duration_us_median) == (2, 4 * SECOND_US)
+    assert newest.first_byte_us_median is None
+
+
+def test_sums_can_be_grouped_by_rate_card_and_tier(engine: Engine, store: LedgerStore) -> None:
+    ended(store, an_event(a_call(1)), an_event(a_call(2), service_tier="flex"))
+    groups = [row.group for row in reads.usage(engine, by=["card", "tier"])]
+    assert groups == [(CARD.id, "flex"), (CARD.id, None)]
