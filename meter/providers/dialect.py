@@ -26,6 +26,7 @@ from meter.providers.openai.responses import Responses
 from meter.providers.others import LOOKED, NATIVE, NATIVE_LOOKS
 from meter.providers.provider import Provider
 from meter.providers.refusals import refusal
+from meter.providers.unclaimed import Unclaimed, UnclaimedObserver
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Chat(),
@@ -45,6 +46,7 @@ _BY_METHOD: Final[dict[str, tuple[Endpoint, ...]]] = {
 }
 _BY_NAME: Final = {endpoint.name: endpoint for endpoint in (*ENDPOINTS, *FETCHED, *LOOKED)}
 _LOOKS: Final = LOOKS | NATIVE_LOOKS
+_UNCLAIMED: Final = Unclaimed()
 
 
 class ProviderDialect:
@@ -76,6 +78,8 @@ class ProviderDialect:
         free = free_endpoint(self._provider, verb, plain) or record_endpoint(verb, plain)
         if free is not None:
             return Reading(self.name, free, free=True)
+        if verb == "POST" and not is_form(content_type or "") and body[:1] == b"{":
+            return _UNCLAIMED.read(self._request(plain, query, "", content_type, body))
         return Reading(self.name, UNMETERED)
 
     def observe(
@@ -83,6 +87,8 @@ class ProviderDialect:
     ) -> AnswerObserver:
         """Return an observer for the answer to that request."""
         endpoint = _BY_NAME.get(reading.endpoint)
+        if not reading.metered and reading.request:
+            return UnclaimedObserver(_UNCLAIMED, self._provider, reading, None, count_always=False)
         if endpoint is None or (reading.free and endpoint.name not in _LOOKS):
             return PassingObserver()
         if isinstance(endpoint, Native):

@@ -6,6 +6,7 @@ is left out; when it is one that everything hangs on, there is no usage at all. 
 Called by the endpoints. Shapes and inclusion rules: each function's `Source`.
 """
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -345,3 +346,60 @@ def _by_modality(report: _Report, *names: str) -> dict[str, int]:
             if isinstance(modality, str) and tokens is not None:
                 sums[modality.upper()] = sums.get(modality.upper(), 0) + tokens
     return sums
+
+
+_GEMINI_NAMES: Final = ("promptTokenCount", "candidatesTokenCount", "totalTokenCount")
+_AMAZON_CACHE: Final = (
+    ("cacheReadInputTokens", "cacheReadInputTokenCount"),
+    ("cacheWriteInputTokens", "cacheWriteInputTokenCount"),
+)
+_BIG_LETTER: Final = re.compile("(?<=[a-z])[A-Z]")
+
+
+def in_any_shape(raw: JSONObject) -> Normalised:
+    """Return a usage object that is in none of its endpoint's words, told by its members.
+
+    Gateways answer in one provider's words at another one's paths. Counts may be texts, names in
+    camel case, and each count an object with a `total` (Vercel's AI gateway). Nothing that could
+    be a count of tokens is no usage, and no defect.
+
+    Source: https://vercel.com/docs/ai-gateway and the AI SDK's `LanguageModelV3Usage` (2026-11).
+    """
+    if any(name in raw for name in _GEMINI_NAMES):
+        return from_gemini(raw)
+    if mapping(raw.get("billed_units")):
+        return _from_billed_units(raw)
+    words = {_BIG_LETTER.sub(_in_small, name): _number_in(value) for name, value in raw.items()}
+    if not any(words.get(name) for name in _ROOTS):
+        return Normalised(None)
+    if any(name in raw for names in _AMAZON_CACHE for name in names):
+        read, written = (_first_of(raw, names) for names in _AMAZON_CACHE)
+        words |= {"cache_read_input_tokens": read, "cache_creation_input_tokens": written}
+        return from_anthropic(words)
+    total = _quantity(words.get("total_tokens"))
+    if total is None and "cache_creation_input_tokens" in words and "input_tokens" in words:
+        return from_anthropic(words)
+    if "cached_input_tokens" in words:
+        words["cached_tokens"] = words["cached_input_tokens"]
+    return from_openai(words)
+
+
+_ROOTS: Final = ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens",
+                 "total_tokens")  # fmt: skip
+
+
+def _in_small(letter: re.Match[str]) -> str:
+    return f"_{letter[0].lower()}"
+
+
+def _first_of(raw: JSONObject, names: tuple[str, ...]) -> Any:
+    return next((raw[name] for name in names if raw.get(name) is not None), None)
+
+
+def _number_in(value: Any) -> Any:
+    """Return the number that a text or an object with a `total` holds, else the value itself."""
+    if isinstance(value, dict) and "total" in value:
+        value = value["total"]
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 16:
+        return int(value)
+    return value

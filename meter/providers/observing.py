@@ -16,6 +16,7 @@ from meter.core.reading import Reading
 from meter.core.usage import Usage
 from meter.providers.endpoint import Endpoint, Normalised
 from meter.providers.foreign import JSONObject, decoded, envelope, mapping
+from meter.providers.normalising import in_any_shape
 from meter.providers.provider import Provider
 from meter.providers.sightings import Sightings
 from meter.wire import (
@@ -260,6 +261,8 @@ class Observer:
         if not self._seen.usage:
             return Normalised(None)
         normalised = self._endpoint.normalise(self._seen.usage, self._provider)
+        if normalised.usage is None and not normalised.defects:
+            normalised = in_any_shape(self._seen.usage)
         if normalised.usage is None or not self._billed:
             return normalised
         usage = Usage(self._billed).merged(normalised.usage)
@@ -291,7 +294,12 @@ class Observer:
         else:
             value, fault = decoded(payload, exact=b'"cost"' in payload)
         if fault is not None:
-            self._seen.note(fault)
+            # Lines of JSON under the type of one body are read as a stream's payloads.
+            lines = _lines_of(payload) if body else []
+            for line in lines:
+                self._read(line, body=False)
+            if not lines:
+                self._seen.note(fault)
             return
         for each in value if isinstance(value, list) else [value]:
             fields = mapping(each)
@@ -376,6 +384,13 @@ def expected_bytes(headers: Mapping[str, str]) -> int | None:
     """Return the length of the body that the headers announce, None when they do not."""
     text = headers.get("content-length", "").strip()
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+
+
+def _lines_of(payload: bytes) -> list[bytes]:
+    """Return the lines of a body whose first line is a JSON object of its own, else nothing."""
+    lines = [stripped for line in payload.splitlines() if (stripped := line.strip())]
+    first = decoded(lines[0])[0] if len(lines) > 1 else None
+    return lines if isinstance(first, dict) else []
 
 
 def _is_body(framer: Framer | None) -> bool:

@@ -27,6 +27,13 @@ _VALUE_BYTES: Final = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 _MEASURED_TYPES: Final = (6, _STRING_TYPE)
 
 
+def begins_event_stream(head: bytes) -> bool:
+    """Tell whether these bytes begin with a message's lengths and their checksum."""
+    if len(head) < _PRELUDE.size:
+        return False
+    return zlib.crc32(head[:8]) == int.from_bytes(head[8:12], "big")
+
+
 class AWSEventStreamFramer:
     """Yield one JSON payload a message.
 

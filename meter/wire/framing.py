@@ -6,7 +6,7 @@ Does not know providers or what a payload means. Called by the observers of answ
 
 from typing import Final, Protocol
 
-from meter.wire.aws_eventstream import AWSEventStreamFramer
+from meter.wire.aws_eventstream import AWSEventStreamFramer, begins_event_stream
 from meter.wire.json_array import JSONArrayFramer
 from meter.wire.json_body import JSONBodyFramer
 from meter.wire.ndjson import NDJSONFramer
@@ -26,6 +26,7 @@ _OPAQUE_TYPES: Final = ("audio/", "image/", "video/", "font/", "application/zip"
 _FIELDS: Final = (b"data", b"event", b"id", b"retry", b":")
 _SNIFFED_BYTES: Final = 4096
 _DECISIVE_BYTES: Final = 6
+_PRELUDE_BYTES: Final = 12
 
 
 class Framer(Protocol):
@@ -69,13 +70,15 @@ class ByteCounter:
 class SniffingFramer:
     """Choose the framer by the first bytes, then leave all to it.
 
-    `default` is taken when they say nothing. Without `streaming` only a JSON body is looked for.
+    `default` is taken when they say nothing. Without `streaming` only a JSON body is looked for,
+    and without `arrays` only one that is an object: a text may well begin with "[".
     """
 
-    __slots__ = ("_chosen", "_default", "_head", "_streaming", "limit_bytes")
+    __slots__ = ("_arrays", "_chosen", "_default", "_head", "_streaming", "limit_bytes")
 
-    def __init__(self, default: Framer, *, streaming: bool) -> None:
+    def __init__(self, default: Framer, *, streaming: bool, arrays: bool = True) -> None:
         self.limit_bytes = default.limit_bytes
+        self._arrays = arrays
         self._default = default
         self._streaming = streaming
         self._head = b""
@@ -109,11 +112,16 @@ class SniffingFramer:
         """Return the framer for these first bytes, None when more could tell."""
         if len(self._head) > _SNIFFED_BYTES:
             ended = True
+        if self._streaming and self._head.startswith(b"\0"):
+            if len(self._head) < _PRELUDE_BYTES and not ended:
+                return None
+            if begins_event_stream(self._head):
+                return AWSEventStreamFramer(self.limit_bytes)
         if BOM.startswith(text):
             return self._default if ended else None
         text = text.removeprefix(BOM).lstrip()
         first = text[:1]
-        if first == b"[":
+        if first == b"[" and self._arrays:
             is_array = self._streaming
             return (JSONArrayFramer if is_array else JSONBodyFramer)(self.limit_bytes)
         if first == b"{":
@@ -125,7 +133,7 @@ class SniffingFramer:
         return SSEFramer(self.limit_bytes) if text.startswith(_FIELDS) else self._default
 
     def _choose_for_object(self, text: bytes, *, ended: bool) -> Framer | None:
-        if not self._streaming or isinstance(self._default, JSONBodyFramer):
+        if not self._streaming or isinstance(self._default, JSONBodyFramer | SSEFramer):
             return JSONBodyFramer(self.limit_bytes)
         if len(text) < 2 and not ended:
             return None
@@ -138,11 +146,12 @@ def framer_for(content_type: str | None, streaming: bool, limit_bytes: int = LIM
     """Return the framer for an answer of this content type; None or "" when it has none.
 
     `streaming`: the call asked for a stream. A stream whose type says nothing, or says JSON,
-    is told by its first bytes; so is a body without any type.
+    is told by its first bytes; so is a body without any type, or with that of a text.
     """
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind == "text/event-stream":
-        return SSEFramer(limit_bytes)
+        # Some servers answer one JSON body, an error above all, under the type of the stream.
+        return SniffingFramer(SSEFramer(limit_bytes), streaming=True)
     if kind in _NDJSON_TYPES:
         return NDJSONFramer(limit_bytes)
     if kind == "application/vnd.amazon.eventstream":
@@ -151,6 +160,7 @@ def framer_for(content_type: str | None, streaming: bool, limit_bytes: int = LIM
         body = JSONBodyFramer(limit_bytes)
         return SniffingFramer(body, streaming=True) if streaming else body
     counter = ByteCounter(limit_bytes)
-    if kind in _UNTOLD_TYPES or (streaming and not kind.startswith(_OPAQUE_TYPES)):
-        return SniffingFramer(counter, streaming=streaming)
-    return counter
+    if kind.startswith(_OPAQUE_TYPES):
+        return counter
+    untold = streaming or kind in _UNTOLD_TYPES
+    return SniffingFramer(counter, streaming=streaming, arrays=untold)

@@ -31,6 +31,11 @@ class Recorder:
         return "".join(piece for c, k, piece in self.pieces if (c, k) == (choice, kind))
 
 
+def encoded(payload: Any) -> bytes:
+    """Return the JSON text of a payload."""
+    return json.dumps(payload).encode()
+
+
 def event(payload: Any) -> bytes:
     """Return one server-sent event with a JSON payload."""
     return b"data: " + json.dumps(payload).encode() + b"\n\n"

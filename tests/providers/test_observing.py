@@ -477,3 +477,30 @@ def test_a_provider_cost_is_exact() -> None:
            b'"completion_tokens":4,"cost":0.066407}}'  # fmt: skip
     seen, _ = observe(dialect, asking(dialect), [body], headers=JSON)
     assert (seen.usage, seen.provider_cost_nanos) == (USAGE, 66_407_000)
+
+
+# Shapes that the endpoint does not expect
+
+
+def test_lines_of_json_under_the_type_of_a_body_are_read() -> None:
+    ollama = dialect_named("ollama")
+    reading = ollama.read("POST", "/api/chat", None, b'{"model": "m", "stream": true}')
+    observer = ollama.observe(reading)
+    observer.start(200, JSON)
+    observer.feed(b'{"message": {"content": "Hi"}, "done": false}\r\n')
+    observer.feed(b'{"done": true, "prompt_eval_count": 9, "eval_count": 4}\r\n')
+    observer.finish()
+    assert observer.result().usage == USAGE
+    assert observer.result().defects == ()
+
+
+def test_usage_in_the_words_of_another_api_is_read() -> None:
+    body = json.dumps({"choices": [], "usage": {"inputTokens": 9, "outputTokens": 4}}).encode()
+    assert observe(OPENAI, WHOLE, [body], headers=JSON)[0].usage == USAGE
+
+
+def test_openai_s_words_at_cohere_s_path_are_read() -> None:
+    other = dialect_named("unheard-of")
+    body = b'{"choices": [{"finish_reason": "stop"}], "usage": %s}' % json.dumps(REPORT).encode()
+    reading = other.read("POST", "/v1/chat", None, b'{"model": "m"}')
+    assert observe(other, reading, [body], headers=JSON)[0].usage == USAGE

@@ -17,7 +17,7 @@ from meter.providers.normalising import from_anthropic
 from meter.providers.provider import Provider, Shape
 from meter.providers.tiers import tier_of
 
-_PATH = re.compile(r"/v1/messages$", re.IGNORECASE)
+_PATH = re.compile(r"/(?:v1|anthropic)/messages$", re.IGNORECASE)
 _TOOLS = ("tool_use", "server_tool_use", "mcp_tool_use")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from meter.providers.foreign import JSONObject, label, mapping, objects
 from meter.providers.tiers import tier_of
 
-_MODEL = re.compile(r"^/model/(?P<model>.+)/(?P<operation>[^/]+)$", re.IGNORECASE)
+_MODEL = re.compile(r"(?:^|/)model/(?P<model>.+)/(?P<operation>[^/]+)$", re.IGNORECASE)
 _SPLITS = {"5m": "ephemeral_5m_input_tokens", "1h": "ephemeral_1h_input_tokens"}
 
 

@@ -25,13 +25,19 @@ _UNITS: Final = {
 
 
 def billed_units_in(payload: JSONObject) -> Any:
-    """Return the report in `usage` or `meta`, of a body, a last event or its `response`."""
+    """Return the report in `usage` or `meta`, of a body, a last event or its `response`.
+
+    Where nothing is said of billing, as other hosts of the models do, it is the tokens used.
+    """
+    used = None
     for holder in (payload, mapping(payload.get("response")), mapping(payload.get("delta"))):
         for name in ("usage", "meta"):
-            billed = mapping(holder.get(name)).get("billed_units")
+            report = mapping(holder.get(name))
+            billed = report.get("billed_units")
             if billed is not None:
                 return billed
-    return None
+            used = used or mapping(report.get("tokens")) or None
+    return used
 
 
 def in_billed_units(raw: JSONObject) -> Normalised:

@@ -61,7 +61,9 @@ class CohereChat(Native):
     """Cohere's chat endpoint, of both versions, streamed or not."""
 
     name = "cohere.chat"
-    telling = re.compile(rb'"(?:message-end|stream-end|message-start|stream-error)"')
+    telling = re.compile(
+        rb'"(?:message-end|stream-end|message-start|stream-error)"|"usage"\s*:\s*\{'
+    )
 
     def claims(self, path: str) -> str | None:
         """Return "" for this endpoint's paths."""
@@ -87,11 +89,16 @@ class CohereChat(Native):
         delta = mapping(payload.get("delta"))
         kind = payload.get("type") or payload.get("event_type")
         finish = payload.get("finish_reason") or delta.get("finish_reason")
+        billed = billed_units_in(payload)
+        if billed is None and isinstance(payload.get("choices"), list):
+            # Writer and others answer at this path too, in OpenAI's words.
+            finish = next((c.get("finish_reason") for c in objects(payload["choices"])), None)
+            billed = payload.get("usage")
         words: dict[str, Any] = {
             "id": payload.get("id") or payload.get("response_id") or response.get("response_id"),
             "finish_reason": finish,
             "ended": kind in _ENDINGS,
-            "usage": billed_units_in(payload),
+            "usage": billed,
         }
         if delta.get("error") or finish in _ERRORS or kind == "stream-error":
             words["error"] = {"type": label(finish) or "error"}

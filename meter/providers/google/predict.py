@@ -2,7 +2,8 @@
 
 Source: https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/imagen-api and
 text-embeddings-api (2026-11). No answer has a usage object: embeddings report their tokens one by
-one, images are billed by the piece, and those that were filtered out are not there.
+one, images are billed by the piece, and those that were filtered out are not there. The PaLM
+models reported `metadata.tokenMetadata`.
 """
 
 import re
@@ -17,7 +18,12 @@ from meter.providers.native import Native, in_units, whole_number
 from meter.providers.provider import Provider
 
 _PATH = re.compile(r"/([^/:]+):predict$", re.IGNORECASE)
-_UNITS = {"tokens": "input_tokens", "characters": "characters", "images": "images"}
+_UNITS = {
+    "tokens": "input_tokens",
+    "written": "output_tokens",
+    "characters": "characters",
+    "images": "images",
+}
 
 
 class Predict(Native):
@@ -48,9 +54,15 @@ class Predict(Native):
         predictions = list(objects(payload.get("predictions")))
         statistics = [_statistics(prediction) for prediction in predictions]
         counts = [number for s in statistics if (number := whole_number(s.get("token_count")))]
-        billed = mapping(payload.get("metadata")).get("billableCharacterCount")
+        metadata = mapping(payload.get("metadata"))
+        billed = metadata.get("billableCharacterCount")
+        read, written = (
+            mapping(mapping(metadata.get("tokenMetadata")).get(name)).get("totalTokens")
+            for name in ("inputTokenCount", "outputTokenCount")
+        )
         usage = {
-            "tokens": sum(counts) or None,
+            "tokens": sum(counts) or read,
+            "written": written,
             "characters": billed,
             "images": sum(map(_is_image, predictions)) or None,
         }

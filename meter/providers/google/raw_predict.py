@@ -19,7 +19,7 @@ from meter.providers.openai.chat import Chat
 from meter.providers.provider import Provider
 
 _PATH = re.compile(
-    r"/publishers/([^/]+)/models/([^/:]+):(rawPredict|streamRawPredict)$", re.IGNORECASE
+    r"(?:/publishers/([^/]+)/models)?/([^/:]+):(rawPredict|streamRawPredict)$", re.IGNORECASE
 )
 _ANTHROPIC = "anthropic"
 
@@ -38,8 +38,9 @@ class RawPredict(Native):
     def read(self, request: Request) -> Reading:
         """Read a request as the maker's endpoint reads it."""
         found = _PATH.search(request.path)
-        publisher = found[1].lower() if found else ""
-        endpoint = Messages() if publisher == _ANTHROPIC else Chat()
+        publisher = (found[1] or "").lower() if found else ""
+        is_anthropic = publisher == _ANTHROPIC or "anthropic_version" in request.fields
+        endpoint = Messages() if is_anthropic else Chat()
         reading = endpoint.read(request)
         streaming = reading.streaming or request.path.lower().endswith("streamrawpredict")
         return replace(reading, model=label(request.model), streaming=streaming)
