@@ -1,0 +1,254 @@
+"""Fill a ledger with synthetic calls: months of traffic of a believable shape, quickly.
+
+    .venv/bin/python benchmarks/ledgers.py sqlite:///large.db --calls 1000000 --days 90
+
+The calls go through the store's own batches, so entries, balances, budgets and whatever else the
+store keeps agree with them, and `meter check` holds. The same seed makes the same calls, except
+that they end where `until` says. Days have working hours and weekends, subjects spend very
+unevenly, a few calls fail, are estimated, unsettled or refused, and one subject has a day that is
+out of the ordinary. Called by the dashboard's tests, the screenshots and other benchmarks.
+"""
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from meter.core import rating
+from meter.core.call import Attribution, Basis, Bound, Call, Outcome
+from meter.core.event import UsageEvent
+from meter.core.rates import RateCard, microseconds_of
+from meter.core.rating import Charge
+from meter.core.usage import Usage
+from meter.prices.book import PriceBook
+from meter.store.encoding import event_to_row
+from meter.store.engine import open_engine, write_connection
+from meter.store.migrating import require_current
+from meter.store.requests import Settle
+from meter.store.writing import write_batch
+
+BATCH = 5_000
+"""Calls in one transaction."""
+
+_DAY_US = 86_400_000_000
+# Calls in each hour of a working day, in parts of the day.
+_HOURS = (1, 1, 1, 1, 1, 2, 4, 7, 11, 13, 13, 12, 9, 12, 13, 12, 11, 9, 6, 4, 3, 2, 2, 1)
+_TEAMS = ("search", "support", "research", "growth", "platform")
+_FEATURES = ("chat", "summary", "agent", "batch")
+_NAMES = (
+    "alice", "bob", "陈静", "dora", "erik", "fatima", "grace", "hugo", "ines", "jun", "karl",
+    "lena", "mateo", "noor", "olga", "paul", "qing", "rosa", "sven", "tara",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of traffic: its model, weight, usual tokens, shares of cached and of reasoned."""
+
+    provider: str
+    endpoint: str
+    model: str
+    weight: int
+    input_tokens: int
+    output_tokens: int
+    cached: float = 0.0
+    reasoning: float = 0.0
+
+
+KINDS = (
+    Kind("openai", "chat", "gpt-4o-mini", 30, 900, 220, cached=0.3),
+    Kind("openai", "chat", "gpt-4o", 14, 1_400, 300, cached=0.4),
+    Kind("openai", "chat", "gpt-4.1", 8, 2_200, 350, cached=0.4),
+    Kind("openai", "responses", "gpt-5-mini", 12, 1_100, 700, cached=0.3, reasoning=0.6),
+    Kind("anthropic", "messages", "claude-sonnet-4-5", 12, 3_200, 450, cached=0.6),
+    Kind("anthropic", "messages", "claude-haiku-4-5", 6, 1_300, 260, cached=0.5),
+    Kind("google", "generateContent", "gemini-2.5-flash", 9, 1_000, 350),
+    Kind("google", "generateContent", "gemini-2.5-pro", 3, 2_000, 900, reasoning=0.5),
+    Kind("openai", "embeddings", "text-embedding-3-small", 16, 350, 0),
+)
+
+
+def fill(
+    url: str,
+    calls: int,
+    *,
+    days: int = 90,
+    until: datetime | None = None,
+    subjects: int = 40,
+    seed: int = 1,
+) -> None:
+    """Add that many ended calls of the last `days` days to the ledger at `url`.
+
+    `until` (default: now) is when the last of them may have started. A fresh SQLite file is made.
+    """
+    engine = open_engine(url, durability="process")
+    require_current(engine)
+    known: set[int] = set()
+    try:
+        batch: list[Settle] = []
+        for event, card in events(calls, days=days, until=until, subjects=subjects, seed=seed):
+            batch.append(Settle(event, event_to_row(event), card))
+            if len(batch) == BATCH:
+                _write(engine, batch, known)
+                batch = []
+        if batch:
+            _write(engine, batch, known)
+    finally:
+        engine.dispose()
+
+
+def events(
+    calls: int, *, days: int, until: datetime | None, subjects: int, seed: int
+) -> Iterator[tuple[UsageEvent, RateCard | None]]:
+    """Yield that many events in the order of their start, each with the card that rated it."""
+    dice = random.Random(seed)
+    book = PriceBook.bundled()
+    end = until or datetime.now(UTC)
+    people = [_subject(number) for number in range(subjects)]
+    shares = [1 / (number + 1) for number in range(subjects)]
+    weights = [kind.weight for kind in KINDS]
+    for started_us in _starts(calls, days, end, dice):
+        person = dice.choices(range(subjects), shares)[0]
+        kind = dice.choices(KINDS, weights)[0]
+        yield _event(started_us, people[person], person, kind, book, dice)
+
+
+def _write(engine: object, batch: list[Settle], known: set[int]) -> None:
+    with write_connection(engine) as connection:  # type: ignore[arg-type]
+        written = write_batch(connection, batch, known)
+    wrong = [answer for answer in written.answers if answer is not None]
+    if wrong:
+        raise RuntimeError(f"found {wrong[0]!r}, expected every call to be written")
+    known |= written.route_ids
+
+
+def _subject(number: int) -> str:
+    return _NAMES[number] if number < len(_NAMES) else f"customer-{number:04d}"
+
+
+def _starts(calls: int, days: int, end: datetime, dice: random.Random) -> Iterator[int]:
+    """Yield the starts of the calls in order, microseconds UTC."""
+    first = (end - timedelta(days=days - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    slots, weights = [], []
+    for day in range(days):
+        date = first + timedelta(days=day)
+        of_day = (0.35 if date.isoweekday() > 5 else 1.0) * (0.6 + 0.6 * day / days)
+        of_day *= dice.uniform(0.85, 1.15)
+        for hour, share in enumerate(_HOURS):
+            start = date + timedelta(hours=hour)
+            if start < end:
+                slots.append(start)
+                weights.append(of_day * share)
+    total, made, passed = sum(weights), 0, 0.0
+    for start, weight in zip(slots, weights, strict=True):
+        passed += weight
+        wanted = round(calls * passed / total) - made
+        made += wanted
+        length_us = min(microseconds_of(end) - microseconds_of(start), 3_600_000_000)
+        offsets = sorted(dice.randrange(length_us) for _ in range(wanted))
+        yield from (microseconds_of(start) + offset for offset in offsets)
+
+
+def _event(
+    started_us: int, subject: str, person: int, kind: Kind, book: PriceBook, dice: random.Random
+) -> tuple[UsageEvent, RateCard | None]:
+    usage, basis, outcome, status = _end(kind, dice, person, started_us)
+    card = book.card_for(kind.provider, kind.model, started_us)
+    charge = Charge((), None, None, card.id if card else None, "the usage is not known")
+    if usage is not None:
+        charge = rating.rate(usage, card, at_us=started_us)
+    elif outcome is Outcome.REFUSED or status >= 400:
+        charge = Charge((), 0, card.currency if card else None, card.id if card else None)
+        usage = Usage()
+    identity = UUID(int=started_us // 1000 << 80 | 7 << 76 | 2 << 62 | dice.getrandbits(62))
+    output_tokens = int(usage.get("output_tokens", 0)) if usage else 0
+    streaming = kind.endpoint != "embeddings" and dice.random() < 0.6
+    first_us = int(dice.lognormvariate(12.9, 0.35))
+    duration_us = first_us + int(output_tokens * dice.uniform(7_000, 14_000))
+    estimated = None
+    if usage and "input_tokens" in usage:
+        off = dice.choice((1.0, 1.0, 1.0, 0.97, 1.02)) if kind.provider == "openai" else 1.08
+        estimated = int(usage["input_tokens"] * off)
+    call = Call(
+        id=identity,
+        operation_id=identity,
+        started_us=started_us,
+        provider=kind.provider,
+        endpoint=kind.endpoint,
+        model_requested=kind.model,
+        attribution=Attribution(
+            subject,
+            (
+                ("feature", _FEATURES[dice.randrange(len(_FEATURES))]),
+                ("team", _TEAMS[person % len(_TEAMS)]),
+            ),
+        ),
+        streaming=streaming,
+        estimated_input_tokens=estimated,
+        bound=Bound(None, None, (charge.amount_nanos or 0) * 3, charge.currency),
+    )
+    event = UsageEvent(
+        call=call,
+        ended_us=started_us + duration_us,
+        outcome=outcome,
+        basis=basis,
+        usage=usage,
+        charge=charge,
+        issuer=kind.provider,
+        status=status if outcome is not Outcome.REFUSED else None,
+        first_byte_us=started_us + first_us if outcome is Outcome.COMPLETED else None,
+        model_served=kind.model if outcome is Outcome.COMPLETED and status < 400 else None,
+        counted_output_tokens=output_tokens if basis is Basis.ESTIMATED else None,
+        response_id=f"resp-{identity.hex[-16:]}",
+    )
+    return event, card
+
+
+def _end(
+    kind: Kind, dice: random.Random, person: int, started_us: int
+) -> tuple[Usage | None, Basis, Outcome, int]:
+    roll = dice.random()
+    if roll < 0.004:
+        return None, Basis.UNKNOWN, Outcome.TIMED_OUT, 200
+    if roll < 0.012:
+        return None, Basis.REPORTED, Outcome.COMPLETED, 429
+    if roll < 0.015:
+        return None, Basis.REPORTED, Outcome.REFUSED, 0
+    scale = dice.lognormvariate(0, 0.6)
+    if person == 2 and started_us // _DAY_US % 41 == 7:
+        scale *= 8  # the day that is out of the ordinary
+    counts = {"input_tokens": max(int(kind.input_tokens * scale), 1)}
+    if kind.cached:
+        share = kind.cached * dice.random() * 1.6
+        counts["cache_read_tokens"] = int(counts["input_tokens"] * min(share, 0.95))
+    if kind.output_tokens:
+        counts["output_tokens"] = max(int(kind.output_tokens * dice.lognormvariate(0, 0.5)), 1)
+        if kind.reasoning:
+            counts["reasoning_tokens"] = int(counts["output_tokens"] * kind.reasoning)
+    if roll < 0.03:
+        return Usage(counts), Basis.ESTIMATED, Outcome.CLIENT_CLOSED, 200
+    return Usage(counts), Basis.REPORTED, Outcome.COMPLETED, 200
+
+
+def main() -> int:
+    """Fill the ledger that the arguments name, and say how long it took."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("url", help="where the ledger lies: sqlite:///large.db")
+    parser.add_argument("--calls", type=int, default=100_000)
+    parser.add_argument("--days", type=int, default=90)
+    parser.add_argument("--subjects", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    began = time.perf_counter()
+    fill(given.url, given.calls, days=given.days, subjects=given.subjects, seed=given.seed)
+    seconds = time.perf_counter() - began
+    print(f"{given.calls:,} calls in {seconds:.1f} s, {given.calls / seconds:,.0f} a second")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
