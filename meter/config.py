@@ -15,6 +15,8 @@ from meter.errors import ConfigError
 
 DEFAULT_FILE = "meter.toml"
 
+_MAY_BE_ZERO = frozenset({"hold_wait_seconds"})
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -27,9 +29,11 @@ class Settings:
     `spool_path` and replay it later ("spool"). `settle_before_last_byte`: hand out the end of
     an answer only when its record is durable. `hold_seconds`: how long a call may be in flight
     before its holds expire and it is listed as unsettled. `store_seconds`: how long a call
-    waits for the ledger. `inject_usage`: ask streams for their usage where the provider is known
-    to accept that. `queue_size`: how many writes may wait for the ledger. `rate_file`: a TOML file
-    of one's own prices, laid over those that travel with the product ("": none).
+    waits for the ledger. `hold_wait_seconds`: how long a call that does not fit only because of
+    money that other calls in flight hold waits for them to end. `inject_usage`: ask streams for
+    their usage where the provider is known to accept that. `queue_size`: how many writes may wait
+    for the ledger. `rate_file`: a TOML file of one's own prices, laid over those that travel with
+    the product ("": none).
 
     Of the gateway: `upstreams`: where it sends calls, by name (see `meter.gateway.upstreams`).
     `allow_unmetered`: pass paths on that nobody knows how to meter. `allow_stored_objects`: let
@@ -37,8 +41,7 @@ class Settings:
     own, and what cannot be kept apart is closed.
     `max_body_bytes`: the largest body that is read before it is sent. `client_seconds`: how long
     a client may send or take nothing. `stop_seconds`: how long calls in flight may go on once
-    the gateway was told to stop. `hold_wait_seconds`: how long a call waits for money that other
-    calls in flight hold. `key_cache_seconds`: how long a revoked key may still be taken.
+    the gateway was told to stop. `key_cache_seconds`: how long a revoked key may still be taken.
     `metrics_key`: what readers of /metrics must know ("": nothing).
     """
 
@@ -52,6 +55,7 @@ class Settings:
     settle_before_last_byte: bool = True
     hold_seconds: int = 3600
     store_seconds: int = 30
+    hold_wait_seconds: int = 2
     inject_usage: bool = True
     queue_size: int = 10_000
     rate_file: str = ""
@@ -62,9 +66,13 @@ class Settings:
     max_body_bytes: int = 67_108_864
     client_seconds: int = 60
     stop_seconds: int = 30
-    hold_wait_seconds: int = 5
     key_cache_seconds: int = 5
     metrics_key: str = ""
+
+    @property
+    def reserve_seconds(self) -> int:
+        """Return how long a reservation may take: the ledger's time and that of the holds."""
+        return self.store_seconds + self.hold_wait_seconds
 
 
 def load_settings(
@@ -151,5 +159,5 @@ def _check(name: str, value: Any, hint: Any) -> None:
             raise ConfigError(f"found {value!r} for {name}, expected names with texts")
     elif not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise ConfigError(f"found {value!r} for {name}, expected {hint.__name__}")
-    elif hint is int and value < 1:
-        raise ConfigError(f"found {value!r} for {name}, expected a whole number above 0")
+    elif hint is int and value < (least := 0 if name in _MAY_BE_ZERO else 1):
+        raise ConfigError(f"found {value!r} for {name}, expected a whole number from {least} on")

@@ -63,7 +63,7 @@ class ManualCall:
             bound=bound,
         )
         verdict = pipeline.store.reserve(call, provider, card).result(
-            pipeline.settings.store_seconds
+            pipeline.settings.reserve_seconds
         )
         if isinstance(verdict, Refusal):
             raise CallRefused(verdict.message)

@@ -157,17 +157,20 @@ class OpenCall:
         estimated = counted.tokens if counted else None
         self.call = replace(call, estimated_input_tokens=estimated, bound=bound)
 
-    def reserve(self, *, on_this_thread: bool = False) -> Future[tuple[Hold, ...] | Refusal]:
+    def reserve(
+        self, *, on_this_thread: bool = False, waits: bool = True
+    ) -> Future[tuple[Hold, ...] | Refusal]:
         """Durably note that the call is about to leave. The future raises StoreError.
 
-        `on_this_thread`: the caller waits anyway, and may do the writing itself.
+        `on_this_thread`: the caller waits anyway, and may do the writing itself. `waits` False:
+        holds of other calls are not waited for.
         """
         if self.reading.free:
             free: Future[tuple[Hold, ...] | Refusal] = Future()
             free.set_result(())
             return free
         return self._pipeline.store.reserve(
-            self.call, self.dialect.issuer, self._card, on_this_thread=on_this_thread
+            self.call, self.dialect.issuer, self._card, on_this_thread=on_this_thread, waits=waits
         )
 
     def judge(self, verdict: tuple[Hold, ...] | Refusal) -> Answer | None:

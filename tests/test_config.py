@@ -32,7 +32,7 @@ def test_hosts_come_as_pairs_from_the_environment():
     [
         ({"METER_DURABILITY": "maybe"}, "found 'maybe' for durability, expected 'full'"),
         ({"METER_HOLD_SECONDS": "soon"}, "found 'soon' for METER_HOLD_SECONDS"),
-        ({"METER_HOLD_SECONDS": "0"}, "expected a whole number above 0"),
+        ({"METER_HOLD_SECONDS": "0"}, "expected a whole number from 1 on"),
         ({"METER_INJECT_USAGE": "perhaps"}, "expected true or false"),
         ({"METER_HOSTS": "proxy"}, "expected names with texts"),
         ({"METER_CONFIG": "absent.toml"}, "cannot read the settings file absent.toml"),

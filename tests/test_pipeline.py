@@ -34,7 +34,7 @@ class RememberingStore:
         self.verdict = verdict
         self.reserved, self.settled, self.released = [], [], []
 
-    def reserve(self, call, issuer, card, *, on_this_thread=False):
+    def reserve(self, call, issuer, card, *, on_this_thread=False, waits=True):
         self.reserved.append(call)
         return done(self.verdict)
 

@@ -104,7 +104,7 @@ def _is_event_stream(headers: Mapping[str, str]) -> bool:
 def ask(call: OpenCall, settings: Settings) -> Answer | None:
     """Reserve; return the answer to give instead of sending, None when the call may go ahead."""
     try:
-        verdict = call.reserve(on_this_thread=True).result(settings.store_seconds)
+        verdict = call.reserve(on_this_thread=True).result(settings.reserve_seconds)
     except AWAY as error:
         return _without_ledger(call, settings, error)
     except BaseException:
@@ -116,7 +116,7 @@ def ask(call: OpenCall, settings: Settings) -> Answer | None:
 async def ask_async(call: OpenCall, settings: Settings) -> Answer | None:
     """Do the same as `ask` in an event loop."""
     try:
-        verdict = await _wait(call.reserve(), settings.store_seconds)
+        verdict = await _wait(call.reserve(), settings.reserve_seconds)
     except AWAY as error:
         return _without_ledger(call, settings, error)
     except BaseException:
@@ -243,7 +243,7 @@ async def _wait(future: Future[Result], seconds: float) -> Result:
 
 
 def _without_ledger(call: OpenCall, settings: Settings, error: BaseException) -> Answer | None:
-    reason = str(error) or f"it did not answer within {settings.store_seconds} seconds"
+    reason = str(error) or f"it did not answer within {settings.reserve_seconds} seconds"
     if settings.on_store_failure == "refuse":
         # The ledger may yet get to the reservation that was given up.
         abandon(call)

@@ -105,14 +105,16 @@ class Hold:
 class Refusal:
     """Why a call was refused: the budget, and one sentence for a person.
 
-    `may_fit_later`: the call does not fit only because of holds in flight. `again_us`: when the
-    window of a rate limit ends, microseconds UTC; None where waiting a little does not help.
+    `may_fit_later`: the call does not fit only because of holds in flight in the window that
+    starts at `window_start_us`. `again_us`: when the window of a rate limit ends, microseconds
+    UTC; None where waiting a little does not help.
     """
 
     budget_id: str
     message: str
     may_fit_later: bool = False
     again_us: int | None = None
+    window_start_us: int = 0
 
 
 def scopes_of(attribution: Attribution, model: str | None) -> tuple[Scope, ...]:
@@ -166,6 +168,7 @@ def _one(budget: Budget, bound: Bound, standing: Standing, at_us: int) -> Hold |
         f"{budget.show(budget.limit)} and this call may need {budget.show(amount)}",
         may_fit_later=amount <= left,
         again_us=end_us if budget.is_rate else None,
+        window_start_us=start_us,
     )
 
 

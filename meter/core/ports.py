@@ -106,11 +106,19 @@ class Store(Protocol):
     """
 
     def reserve(
-        self, call: Call, issuer: str, card: RateCard | None, *, on_this_thread: bool = False
+        self,
+        call: Call,
+        issuer: str,
+        card: RateCard | None,
+        *,
+        on_this_thread: bool = False,
+        waits: bool = True,
     ) -> Future[tuple[Hold, ...] | Refusal]:
         """Durably note that the call is about to leave, with its holds: all budgets or none.
 
-        `on_this_thread`: the caller is going to wait anyway, so it may do the writing itself.
+        A call that does not fit only because of holds in flight waits for them, bounded, first
+        come first served, unless `waits` is False. `on_this_thread`: the caller is going to wait
+        anyway, so it may do the writing itself.
         """
 
     def settle(

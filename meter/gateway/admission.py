@@ -1,4 +1,4 @@
-"""Let a call in: reserve its money, wait for holds, lower its limit to what can be paid.
+"""Let a call in: reserve its money, lower its limit to what can be paid.
 
 Knows no HTTP. Called by `relay` before anything is sent.
 """
@@ -12,19 +12,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from meter.core.affording import output_within
-from meter.core.budgets import Refusal
+from meter.core.budgets import Hold, Refusal
 from meter.core.ports import Answer
 from meter.errors import StoreError
 from meter.gateway.lowering import answers_of, limit_of, lowered
 from meter.gateway.rejections import ClientLeft
-from meter.gateway.waiting import AWAY, reason_of, wait
+from meter.gateway.waiting import AWAY, is_done, reason_of
 from meter.pipeline import OpenCall, Pipeline
 from meter.store.ledger import Ledger
 
 logger = logging.getLogger("meter.gateway")
 
-_FIRST_PAUSE_S: Final = 0.02
-_LONGEST_PAUSE_S: Final = 0.25
+_LOOK_SECONDS: Final = 0.25
+"""How often it is looked whether a client that waits for money is still there."""
+
 _TIMES_LOWERED: Final = 4
 _TAKEN_BY_ALL_TOKENS: Final = 4096
 """A limit that no model refuses as too large: what is put in where the model's own is unknown."""
@@ -59,21 +60,14 @@ class Door:
 
         `is_gone` tells whether its client has left. Raises: ClientLeft.
         """
-        settings = self._pipeline.settings
         asked, max_tokens = call, None
-        until = time.monotonic() + settings.hold_wait_seconds
-        pause, times_left = _FIRST_PAUSE_S, _TIMES_LOWERED
+        times_left, has_waited = _TIMES_LOWERED, False
         try:
             while True:
-                verdict = await wait(call.reserve(), settings.store_seconds)
+                verdict = await self._verdict(call, is_gone, waits=not has_waited)
                 if not isinstance(verdict, Refusal):
                     return Admission(call, None, max_tokens)
-                if verdict.may_fit_later and time.monotonic() < until:
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, _LONGEST_PAUSE_S)
-                    if is_gone():
-                        raise ClientLeft
-                    continue
+                has_waited = has_waited or verdict.may_fit_later
                 is_final = verdict.again_us is not None or not times_left
                 cheaper = None if is_final else await self._cheaper(call, verdict)
                 if cheaper is None:
@@ -86,6 +80,19 @@ class Door:
         except BaseException:
             call.abandon()
             raise
+
+    async def _verdict(
+        self, call: OpenCall, is_gone: Callable[[], bool], *, waits: bool
+    ) -> tuple[Hold, ...] | Refusal:
+        """Reserve, which may wait for holds of other calls. Raises: ClientLeft, StoreError."""
+        reserved = call.reserve(waits=waits)
+        until = time.monotonic() + self._pipeline.settings.reserve_seconds
+        while not await is_done(reserved, _LOOK_SECONDS):
+            if is_gone():
+                raise ClientLeft
+            if time.monotonic() > until:
+                raise TimeoutError
+        return reserved.result()
 
     async def _cheaper(self, call: OpenCall, refusal: Refusal) -> tuple[bytes, int] | None:
         """Return a body that the budget can pay for with its limit, None when there is none."""
@@ -116,7 +123,7 @@ class Door:
 
     def _without_ledger(self, call: OpenCall, error: BaseException) -> Answer | None:
         settings = self._pipeline.settings
-        reason = reason_of(error, settings.store_seconds)
+        reason = reason_of(error, settings.reserve_seconds)
         if settings.on_store_failure == "refuse":
             try:
                 # The ledger may yet get to the reservation that was given up.

@@ -20,18 +20,20 @@ async def wait(future: Future[Result], seconds: float) -> Result:
 
     Raises: StoreError, TimeoutError.
     """
-    if future.done():
-        return future.result()
-    wrapped = asyncio.wrap_future(future)
-    try:
-        await asyncio.wait({wrapped}, timeout=seconds)
-    finally:
-        if not wrapped.done():
-            # Nobody looks at it any more, and that is no error.
-            wrapped.add_done_callback(lambda late: late.cancelled() or late.exception())
-    if not wrapped.done():
+    if not await is_done(future, seconds):
         raise TimeoutError
-    return wrapped.result()
+    return future.result()
+
+
+async def is_done(future: Future[Result], seconds: float) -> bool:
+    """Tell whether the ledger has answered, after waiting for at most so long."""
+    if future.done():
+        return True
+    wrapped = asyncio.wrap_future(future)
+    # Whoever stops looking at it does so on purpose, and that is no error.
+    wrapped.add_done_callback(lambda late: late.cancelled() or late.exception())
+    await asyncio.wait({wrapped}, timeout=seconds)
+    return wrapped.done()
 
 
 def reason_of(error: BaseException, seconds: float) -> str:

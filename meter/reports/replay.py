@@ -41,7 +41,13 @@ class NoStore:
     """A store that keeps nothing: what a replay settles into."""
 
     def reserve(
-        self, call: Call, issuer: str, card: RateCard | None, *, on_this_thread: bool = False
+        self,
+        call: Call,
+        issuer: str,
+        card: RateCard | None,
+        *,
+        on_this_thread: bool = False,
+        waits: bool = True,
     ) -> Future[tuple[Hold, ...] | Refusal]:
         """Admit every call."""
         admitted: Future[tuple[Hold, ...] | Refusal] = Future()

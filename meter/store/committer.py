@@ -11,6 +11,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from meter.errors import StoreUnavailable
@@ -24,24 +25,38 @@ BATCH_SIZE = 512
 _DRAIN_AT_EXIT_S = 10.0
 
 
+@dataclass(slots=True, eq=False)
+class Deferred(Generic[Answer]):
+    """Stands for an answer that comes later: the writer keeps it, and completes its future.
+
+    The committer puts the caller's future in. It is completed in a later turn of writing.
+    """
+
+    future: "Future[Answer]" = field(init=False)
+
+
 class Committer(Generic[Request, Answer]):
     """A thread that writes what others submit, in their order.
 
-    `write` takes a batch and returns one answer for each request, an exception where that one
-    failed; what it raises fails the whole batch. The thread starts with the first request. A
-    forked child begins with an empty queue and a thread of its own: what the parent had queued,
-    the parent writes.
+    `write` takes a batch and returns one answer for each request: an exception where that one
+    failed, a `Deferred` where the writer will answer by itself; what it raises fails the whole
+    batch. `pause_s` says for how long the writer need not be called without requests, None when
+    it has nothing of its own to do; after that it gets an empty batch. Only one thread writes at a
+    time. The thread starts with the first request. A forked child begins with an empty queue and
+    a thread of its own: what the parent had queued, the parent writes.
     """
 
     def __init__(
         self,
-        write: Callable[[Sequence[Request]], Sequence[Answer | Exception]],
+        write: Callable[[Sequence[Request]], Sequence[Answer | Deferred[Answer] | Exception]],
         *,
+        pause_s: Callable[[], float | None] = lambda: None,
         queue_size: int = QUEUE_SIZE,
         batch_size: int = BATCH_SIZE,
     ) -> None:
         """Take the writing function; `queue_size` bounds what waits, `batch_size` one batch."""
         self._write = write
+        self._pause_s = pause_s
         self._queue_size = queue_size
         self._batch_size = batch_size
         self._closed = False
@@ -88,9 +103,9 @@ class Committer(Generic[Request, Answer]):
         finally:
             with self._lock:
                 self._writing = False
-                if self._queue:
+                if self._queue or self._pause_s() is not None:
                     self._wake_thread()
-                elif self._closed:
+                if self._closed:
                     self._has_work.notify_all()
                     self._has_room.notify_all()
 
@@ -122,7 +137,7 @@ class Committer(Generic[Request, Answer]):
         return not self._writing
 
     def _run(self) -> None:
-        while batch := self._next_batch():
+        while (batch := self._next_batch()) is not None:
             self._answer(batch)
             with self._lock:
                 self._writing = False
@@ -137,16 +152,26 @@ class Committer(Generic[Request, Answer]):
         for (_, future), answer in zip(batch, answers, strict=True):
             if isinstance(answer, Exception):
                 future.set_exception(answer)
+            elif isinstance(answer, Deferred):
+                answer.future = future
             else:
                 future.set_result(answer)
 
-    def _next_batch(self) -> list[tuple[Request, "Future[Answer]"]]:
-        """Wait for requests and return them in order; empty means the end."""
+    def _next_batch(self) -> list[tuple[Request, "Future[Answer]"]] | None:
+        """Wait for requests and return them in order; None means the end.
+
+        Empty means that there are none, and that the writer has something of its own to do.
+        """
         with self._lock:
             while self._writing or not (self._queue or self._closed):
+                pause_s = None if self._writing else self._pause_s()
+                if pause_s == 0:
+                    break
                 self._idle = True
-                self._has_work.wait()
+                self._has_work.wait(pause_s)
             self._idle = False
+            if self._closed and not self._queue:
+                return None
             self._writing = True
             was_full = len(self._queue) >= self._queue_size
             count = min(len(self._queue), self._batch_size)

@@ -59,7 +59,10 @@ class Ledger:
 
     def _open_store(self, settings: Settings) -> None:
         inner = LedgerStore(
-            self._engine, lease_s=settings.hold_seconds, queue_size=settings.queue_size
+            self._engine,
+            lease_s=settings.hold_seconds,
+            hold_wait_s=settings.hold_wait_seconds,
+            queue_size=settings.queue_size,
         )
         inner.sweep(now_us())
         self._inner, self.store = inner, inner

@@ -4,6 +4,7 @@ Implements `meter.core.ports.Store`. All writes of a process go through one comm
 mean is in `writing`. Called by the façade, which hands it to the pipeline.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -11,17 +12,20 @@ from typing import TypeVar, cast
 
 from sqlalchemy import Engine
 
+from meter.clock import now_us
 from meter.core.budgets import Hold, Refusal
 from meter.core.call import Call
 from meter.core.event import Correction, UsageEvent
 from meter.core.rates import RateCard
 from meter.errors import StoreError
 from meter.store import owners, sweeping
-from meter.store.committer import BATCH_SIZE, QUEUE_SIZE, Committer
+from meter.store.committer import BATCH_SIZE, QUEUE_SIZE, Committer, Deferred
 from meter.store.encoding import believable, correction_to_row, event_to_row, open_call_to_row
 from meter.store.engine import write_connection
 from meter.store.failures import ConnectionLost, Interrupted
+from meter.store.forking import begin_anew_in_children
 from meter.store.kept_connection import KeptConnection
+from meter.store.queueing import Line
 from meter.store.requests import Answer, Correct, Release, Request, Reserve, Settle
 from meter.store.writing import write_batch
 
@@ -32,6 +36,7 @@ Result = TypeVar("Result")
 
 _MOST_KNOWN = 10_000
 _ATTEMPTS_WHEN_INTERRUPTED = 8
+_SWEEP_AGAIN_S = 1.0
 
 
 class LedgerStore:
@@ -46,31 +51,46 @@ class LedgerStore:
         engine: Engine,
         *,
         lease_s: float = LEASE_S,
+        hold_wait_s: float = 0.0,
         queue_size: int = QUEUE_SIZE,
         batch_size: int = BATCH_SIZE,
     ) -> None:
-        """Take the engine; `lease_s` is how long a call may be in flight, in seconds."""
+        """Take the engine; `lease_s` is how long a call may be in flight, in seconds.
+
+        `hold_wait_s` is how long a call that does not fit only because of holds in flight waits
+        for them to end (see `queueing`).
+        """
         self._engine = engine
         self._lease_us = int(lease_s * 1_000_000)
         self._connection = KeptConnection(engine)
         self._known_cards: set[str] = set()
         self._known_routes: set[int] = set()
+        self._line = Line(hold_wait_s)
+        self._swept_s = 0.0
         self._committer: Committer[Request, Answer] = Committer(
-            self._write, queue_size=queue_size, batch_size=batch_size
+            self._write, pause_s=self._pause_s, queue_size=queue_size, batch_size=batch_size
         )
+        begin_anew_in_children(self._line, Line.clear)
 
     def reserve(
-        self, call: Call, issuer: str, card: RateCard | None, *, on_this_thread: bool = False
+        self,
+        call: Call,
+        issuer: str,
+        card: RateCard | None,
+        *,
+        on_this_thread: bool = False,
+        waits: bool = True,
     ) -> "Future[tuple[Hold, ...] | Refusal]":
         """Durably note that the call is about to leave, with its holds: all budgets or none.
 
         `card` is the rate card that will rate it; it is stored the first time a call uses it.
+        `waits` False: it is refused at once where holds of other calls are in its way.
         """
         row = open_call_to_row(
             call, issuer, card.id if card else None, owners.this_process(),
             call.started_us + self._lease_us,
         )  # fmt: skip
-        request = Reserve(call, row, self._unless_known(card))
+        request = Reserve(call, row, self._unless_known(card), waits)
         answer = self._committer.submit(request, on_this_thread=on_this_thread)
         return cast("Future[tuple[Hold, ...] | Refusal]", answer)
 
@@ -142,32 +162,76 @@ class LedgerStore:
         """
         ended = self._committer.close(timeout_s)
         if ended:
+            self._line.end()
             self._connection.close()
         return ended
 
     def _unless_known(self, card: RateCard | None) -> RateCard | None:
         return None if card is None or card.id in self._known_cards else card
 
-    def _write(self, requests: Sequence[Request]) -> list[Answer | Exception]:
-        """Write a batch; on the committer's thread."""
-        answers = self._commit(requests)
+    def _pause_s(self) -> float | None:
+        return self._line.pause_s(time.monotonic())
+
+    def _write(self, requests: Sequence[Request]) -> "list[Answer | Deferred[Answer] | Exception]":
+        """Write a batch, and let those have their turn that wait for holds to end.
+
+        Runs on the committer's thread, or on that of a caller that writes alone.
+        """
+        given_up = {request.call_id for request in requests if isinstance(request, Release)}
+        for call_id in given_up:
+            self._line.leave(call_id)
+        frees = any(not isinstance(request, Reserve) for request in requests)
+        now_s = time.monotonic()
+        if self._line.is_due(now_s):
+            self._sweep_for_waiters(now_s)
+            frees = True
+        turns = self._line.first() if frees else []
+        again: list[Request] = [replace(turn.request, has_waited=True) for turn in turns]
+        try:
+            answers = self._commit([*requests, *again]) if requests or again else []
+            self._retry_after_sweep(requests, answers)
+        except BaseException as error:
+            self._line.fail(turns, error)
+            raise
+        self._line.tried(list(zip(turns, answers[len(requests) :], strict=True)), time.monotonic())
+        return [
+            answer if request.call_id in given_up else self._unless_it_waits(request, answer, now_s)
+            for request, answer in zip(requests, answers, strict=False)
+        ]
+
+    def _unless_it_waits(
+        self, request: Request, answer: Answer | Exception, now_s: float
+    ) -> "Answer | Deferred[Answer] | Exception":
+        if isinstance(request, Reserve) and isinstance(answer, Refusal) and answer.may_fit_later:
+            return self._line.join(request, answer, now_s) or answer
+        return answer
+
+    def _retry_after_sweep(
+        self, requests: Sequence[Request], answers: list[Answer | Exception]
+    ) -> None:
+        """Ask again for newcomers: the hold of an expired call refuses nobody."""
         blocked = [
             place
-            for place, answer in enumerate(answers)
+            for place, answer in enumerate(answers[: len(requests)])
             if isinstance(answer, Refusal) and answer.may_fit_later
         ]
         if blocked and self._freed_by_sweep([requests[place] for place in blocked]):
             again = self._commit([requests[place] for place in blocked])
             for place, answer in zip(blocked, again, strict=True):
                 answers[place] = answer
-        return answers
+
+    def _sweep_for_waiters(self, now_s: float) -> None:
+        """Close the calls of dead processes that others wait for, at most once a second."""
+        if now_s - self._swept_s >= _SWEEP_AGAIN_S:
+            self._swept_s = now_s
+            self.sweep(now_us())
 
     def _freed_by_sweep(self, blocked: Sequence[Request]) -> bool:
-        """Whether holds of expired calls stood in the way: a leaked hold refuses nobody."""
-        now_us = max(request.row["started_us"] for request in blocked if type(request) is Reserve)
-        if not sweeping.any_expired(self._engine, now_us):
+        """Whether holds of expired calls stood in the way."""
+        at_us = max(request.row["started_us"] for request in blocked if type(request) is Reserve)
+        if not sweeping.any_expired(self._engine, at_us):
             return False
-        return self.sweep(now_us, dead_owners=False) > 0
+        return self.sweep(at_us, dead_owners=False) > 0
 
     def _commit(self, requests: Sequence[Request]) -> list[Answer | Exception]:
         try:
@@ -186,7 +250,7 @@ class LedgerStore:
         # anything ends: waiting for the disk here as well would double what a call costs.
         soft = all(isinstance(request, Reserve) for request in requests)
         with self._connection.transaction(soft=soft) as connection:
-            written = write_batch(connection, requests, self._known_routes)
+            written = write_batch(connection, requests, self._known_routes, self._line.windows)
         # Only now: what is not committed is not known to be there.
         for request in requests:
             if not isinstance(request, Release) and request.card is not None:

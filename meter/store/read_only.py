@@ -19,7 +19,13 @@ class ReadOnlyStore:
     """A store whose futures raise StoreUnavailable."""
 
     def reserve(
-        self, call: Call, issuer: str, card: RateCard | None, *, on_this_thread: bool = False
+        self,
+        call: Call,
+        issuer: str,
+        card: RateCard | None,
+        *,
+        on_this_thread: bool = False,
+        waits: bool = True,
     ) -> Future[tuple[Hold, ...] | Refusal]:
         """Refuse the call's hold."""
         return _refused()

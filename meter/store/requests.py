@@ -15,11 +15,16 @@ from meter.store.encoding import Row
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """Note that a call is about to leave, with holds. Answer: its holds, or the refusal."""
+    """Note that a call is about to leave, with holds. Answer: its holds, or the refusal.
+
+    `waits`: it may wait for holds of other calls. `has_waited`: it stands in the line already.
+    """
 
     call: Call
     row: Row
     card: RateCard | None
+    waits: bool = False
+    has_waited: bool = False
 
     @property
     def call_id(self) -> UUID:

@@ -44,14 +44,20 @@ class SpoolingStore:
         self._failing = False
 
     def reserve(
-        self, call: Call, issuer: str, card: RateCard | None, *, on_this_thread: bool = False
+        self,
+        call: Call,
+        issuer: str,
+        card: RateCard | None,
+        *,
+        on_this_thread: bool = False,
+        waits: bool = True,
     ) -> "Future[tuple[Hold, ...] | Refusal]":
         """Note that the call is about to leave; nothing is lost when the ledger is away.
 
         A call that is only reserved here and whose process then dies is not in the file: it
         leaves a record when it ends.
         """
-        future = self._inner.reserve(call, issuer, card, on_this_thread=on_this_thread)
+        future = self._inner.reserve(call, issuer, card, on_this_thread=on_this_thread, waits=waits)
         return self._or_else(future, lambda: ())
 
     def settle(

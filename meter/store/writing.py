@@ -19,7 +19,7 @@ from meter.core.ledger import Entry, balances_of, entries_of
 from meter.core.rating import Charge
 from meter.core.usage import Usage
 from meter.errors import ConflictingWrite, StoreError, StoreUnavailable
-from meter.store.batch import Batch
+from meter.store.batch import Batch, WindowKey
 from meter.store.budget_rows import counted_budget_from_row
 from meter.store.corrections import correct, late_settle
 from meter.store.encoding import AnyRow, Row, card_to_row, clean, event_to_row, split_event_row
@@ -42,17 +42,21 @@ class Written:
 
 
 def write_batch(
-    connection: Connection, requests: Sequence[Request], known_routes: Container[int] = ()
+    connection: Connection,
+    requests: Sequence[Request],
+    known_routes: Container[int] = (),
+    queued: Container[WindowKey] = (),
 ) -> Written:
     """Carry out the requests in their order, inside the connection's transaction.
 
-    `known_routes` are in the database for certain and need not be written. Raises:
-    StoreUnavailable; nothing of the batch is then written.
+    `known_routes` are in the database for certain and need not be written; in the budget windows
+    `queued` calls wait already, and newcomers go behind them. Raises: StoreUnavailable; nothing
+    of the batch is then written.
     """
     dialect = connection.dialect
     with on_cursor(connection) as cursor:
         runner = Runner(cursor, native=dialect.name == "postgresql")
-        batch = Batch(runner, statements_for(dialect), known_routes)
+        batch = Batch(runner, statements_for(dialect), known_routes, queued=queued)
         _load(batch, requests)
         answers = [_carry_out(batch, request) for request in requests]
         route_ids = _flush(batch, requests)
@@ -132,11 +136,33 @@ def _reserve(batch: Batch, request: Reserve) -> Answer:
     at_us = request.call.started_us
     standings = {budget.id: batch.window(budget, at_us).standing for budget in budgets}
     verdict = admit(budgets, request.call.bound, standings, at_us)
+    if request.waits:
+        verdict = _in_turn(batch, request, verdict)
     if isinstance(verdict, Refusal):
         return verdict
     for hold in verdict:
         batch.windows[hold.budget_id, hold.window_start_us].add_held += hold.amount
     batch.opened[call_id] = (row, verdict)
+    return verdict
+
+
+def _in_turn(
+    batch: Batch, request: Reserve, verdict: tuple[Hold, ...] | Refusal
+) -> tuple[Hold, ...] | Refusal:
+    """Let nobody overtake: who would fit goes behind those that wait for the same window."""
+    if isinstance(verdict, Refusal):
+        if verdict.may_fit_later:
+            batch.blocked.add((verdict.budget_id, verdict.window_start_us))
+        return verdict
+    for hold in verdict:
+        key = (hold.budget_id, hold.window_start_us)
+        if key in batch.blocked or (not request.has_waited and key in batch.queued):
+            return Refusal(
+                hold.budget_id,
+                f"budget {hold.budget_id} is waited for by calls that came before this one",
+                may_fit_later=True,
+                window_start_us=hold.window_start_us,
+            )
     return verdict
 
 

@@ -40,7 +40,13 @@ class MemoryStore:
     waiting: list[Future[Any]] = field(default_factory=list)
 
     def reserve(
-        self, call: Call, issuer: str, card: RateCard | None, *, on_this_thread: bool = False
+        self,
+        call: Call,
+        issuer: str,
+        card: RateCard | None,
+        *,
+        on_this_thread: bool = False,
+        waits: bool = True,
     ) -> Future[tuple[Hold, ...] | Refusal]:
         if self.slow_reserving:
             self.waiting.append(Future())
