@@ -12,11 +12,12 @@ Heavy parts (the database, tiktoken, price lists) are imported on first use, so 
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from uuid import UUID
 
 from meter.attribution import present
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         MeterTransport as MeterTransport2,
     )
     from meter.clients.httpx_transport import AsyncMeterTransport, MeterTransport
+    from meter.exports.exporting import Exported
     from meter.gateway.app import Gateway
     from meter.manual import ManualCall
     from meter.reports.estimating import RequestEstimate
@@ -295,6 +297,44 @@ class Meter:
         return self._ledger.timings(
             since_us=since_us, until_us=until_us, limit=limit, filters=filters
         )
+
+    def export(
+        self,
+        format: str,
+        target: str | Path | BinaryIO,
+        *,
+        of: str = "calls",
+        by: Sequence[str] = ("subject", "model"),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        tz: str = "UTC",
+        progress: Callable[[int], None] | None = None,
+        **filters: str,
+    ) -> "Exported":
+        """Write calls, charge lines, sums or entries to a file; return the rows and their totals.
+
+        `format`: csv, jsonl, parquet or xlsx. `target`: a path, an open binary file, or "-" for
+        standard output. `of`: "calls", "lines", "usage" (grouped `by`) or "entries". The file
+        is streamed, and appears under its name when it is whole. `filters` as for `usage`;
+        entries take none. `progress` is told how many rows are written so far.
+
+        Raises: InputError for a name that is not one of these and for a target that cannot be.
+        """
+        from meter.exports.exporting import export
+        from meter.exports.sources import source
+
+        since_us, until_us = _interval(since, until, None, tz)
+        table, rows = source(
+            self._ledger, of, by=by, since_us=since_us, until_us=until_us, tz=tz, filters=filters
+        )
+        return export(rows, table, format, target, tz=tz, progress=progress)
+
+    def count_calls(
+        self, *, since: datetime | None = None, until: datetime | None = None, **filters: str
+    ) -> int:
+        """Return how many calls have ended in [since, until); `filters` as for `usage`."""
+        since_us, until_us = _interval(since, until, None, "UTC")
+        return self._ledger.count_calls(since_us=since_us, until_us=until_us, filters=filters)
 
     def accuracy(
         self, *, since: datetime | None = None, until: datetime | None = None

@@ -9,6 +9,7 @@ from meter.cli import (
     budgets,
     dashboard,
     demo,
+    exporting,
     keys,
     ledger,
     prices,
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command("usage")(asking.usage)
 app.command("calls")(asking.calls)
 app.command("estimate")(asking.estimate)
+app.command("export")(exporting.export)
 app.command("replay")(replaying.replay)
 app.command("rerate")(rerating.rerate)
 app.command("settle")(settling.settle)

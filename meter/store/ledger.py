@@ -10,11 +10,13 @@ from meter.clock import now_us
 from meter.config import Settings
 from meter.core.budgets import Budget
 from meter.core.event import Correction
+from meter.core.ledger import Entry
 from meter.core.ports import Store
 from meter.core.rates import RateCard
 from meter.errors import SchemaMismatch, StoreUnavailable
 from meter.store import reads
 from meter.store.engine import open_engine
+from meter.store.entry_rows import entries_between
 from meter.store.keys import Keys
 from meter.store.ledger_store import LedgerStore
 from meter.store.migrating import current_revision, head_revision, require_current
@@ -156,6 +158,16 @@ class Ledger:
         return reads.timings(
             self._engine, since_us=since_us, until_us=until_us, limit=limit, **filters
         )
+
+    def count_calls(
+        self, *, since_us: int | None, until_us: int | None, filters: Mapping[str, str]
+    ) -> int:
+        """Return how many calls `calls` would yield."""
+        return reads.count_calls(self._engine, since_us=since_us, until_us=until_us, **filters)
+
+    def entries(self, *, since_us: int | None, until_us: int | None) -> Iterator[Entry]:
+        """Yield the ledger's entries one by one."""
+        return entries_between(self._engine, since_us=since_us, until_us=until_us)
 
     def accuracy(self, *, since_us: int | None, until_us: int | None) -> list[AccuracyRow]:
         """Return how estimates compared with what was reported, by model."""

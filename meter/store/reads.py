@@ -42,6 +42,7 @@ __all__ = [
     "accuracy",
     "budgets",
     "calls",
+    "count_calls",
     "count_open",
     "remove_budget",
     "set_budget",
@@ -289,6 +290,21 @@ def usage(
         ).execution_options(yield_per=_AT_ONCE)
         with connection.execute(statement) as found:
             return _usage_rows((tuple(row) for row in found), dimensions)
+
+
+def count_calls(
+    engine: Engine,
+    *,
+    since_us: int | None = None,
+    until_us: int | None = None,
+    **filters: str | None,
+) -> int:
+    """Return how many ended calls `calls` would yield. Raises: as `calls`."""
+    events = latest_events()
+    wanted = {name: text for name, text in filters.items() if text is not None}
+    counted = select(func.count()).where(where(events, since_us, until_us, wanted))
+    with read_connection(engine) as connection:
+        return int(connection.execute(counted).scalar_one())
 
 
 def count_open(engine: Engine) -> int:

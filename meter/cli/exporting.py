@@ -1,0 +1,111 @@
+"""The command `meter export`: the ledger's rows as files for other programs."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from meter.cli.asking import DatabaseUrl, Since, Until, Zone, dimensions
+from meter.cli.times import moment_us
+from meter.core.rates import datetime_of
+
+if TYPE_CHECKING:
+    from meter.exports.exporting import Exported
+
+
+class FileKind(StrEnum):
+    """What `meter export` writes."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    XLSX = "xlsx"
+
+
+class Of(StrEnum):
+    """What `meter export` reads."""
+
+    CALLS = "calls"
+    LINES = "lines"
+    USAGE = "usage"
+    ENTRIES = "entries"
+
+
+def export(
+    kind: Annotated[FileKind, typer.Argument(help="The format of the file.")],
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="The file; - for standard output (csv, jsonl).")
+    ],
+    of: Annotated[
+        Of,
+        typer.Option(help="Calls one by one, their charge lines, sums, or the ledger's entries."),
+    ] = Of.CALLS,
+    by: Annotated[str, typer.Option(help="How usage is grouped, as in meter usage.")] = (
+        "subject,model,day"
+    ),
+    since: Since = None,
+    until: Until = None,
+    tz: Zone = "UTC",
+    subject: Annotated[str | None, typer.Option(help="Only this subject.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Only this provider.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Only this endpoint.")] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write calls, charge lines, sums or entries to a file.
+
+    The file appears under its name when it is whole. The totals go to standard error.
+    """
+    from meter.meter import Meter
+
+    given = {"subject": subject, "model": model, "provider": provider, "endpoint": endpoint}
+    filters: dict[str, Any] = {name: text for name, text in given.items() if text is not None}
+    between: dict[str, Any] = {
+        name: None if at_us is None else datetime_of(at_us)
+        for name, at_us in (("since", moment_us(since, tz)), ("until", moment_us(until, tz)))
+    }
+    with Meter(database_url) as meter:
+        counted = of is Of.CALLS and sys.stderr.isatty()
+        expected = meter.count_calls(**between, **filters) if counted else None
+        with progress_bar(f"{of} to {kind}", expected) as advance:
+            done = meter.export(
+                kind.value,
+                output,
+                of=of.value,
+                by=dimensions(by),
+                tz=tz,
+                progress=advance,
+                **between,
+                **filters,
+            )
+    say_totals(done, output)
+
+
+def say_totals(done: "Exported", output: str) -> None:
+    """Say on standard error what was written where, and what it sums up to."""
+    from meter.exports.totals import total_sentence
+
+    where = "standard output" if output == "-" else output
+    sentences = [total_sentence(done.table, total) for total in done.totals]
+    told = f": {'; '.join(filter(None, sentences))}" if any(sentences) else ""
+    rows = "1 row" if done.rows == 1 else f"{done.rows:,} rows"
+    sys.stderr.write(f"{rows} of {done.table.name} to {where}{told}.\n")
+
+
+@contextmanager
+def progress_bar(what: str, expected: int | None) -> Iterator[Callable[[int], None] | None]:
+    """Show on standard error how far the rows are, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TimeElapsedColumn())  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(what, total=expected)
+        yield lambda rows: shown.update(task, completed=rows)
