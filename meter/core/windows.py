@@ -41,9 +41,18 @@ class Window:
         """
         if self.span is Span.TOTAL:
             return 0, None
-        local = datetime_of(at_us).astimezone(zone(self.tz))
-        start = _floor(local, self.span)
-        return microseconds_of(start), microseconds_of(_next(start, self.span))
+        key = (self.span.value, self.tz)
+        known = _LATEST.get(key)
+        if known is None or not known[0] <= at_us < known[1]:
+            local = datetime_of(at_us).astimezone(zone(self.tz))
+            start = _floor(local, self.span)
+            known = microseconds_of(start), microseconds_of(_next(start, self.span))
+            _LATEST[key] = known
+        return known
+
+
+_LATEST: dict[tuple[str, str], tuple[int, int]] = {}
+"""The bounds that were asked for last, by span and zone: calls ask for the present ones."""
 
 
 def zone(name: str) -> ZoneInfo:

@@ -5,12 +5,15 @@ the driver's cursor 5 µs; a call needs a dozen of them. Only the path of a call
 Called by the batch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Executable, Select
+import msgspec
+from sqlalchemy import Executable, Insert, Select
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -18,6 +21,11 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from meter.store.types import Id
 
 Parameters = Mapping[str, Any]
+
+ROWS = "rows"
+"""The parameter of a statement that takes all its rows at once, as a JSON text (PostgreSQL)."""
+
+_MOST_TEXTS = 512
 
 
 class Prepared:
@@ -33,25 +41,34 @@ class Prepared:
         self._dialect = dialect
         self._native = dialect.name == "postgresql"
         compiled: SQLCompiler = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
-        self._text = str(compiled)
-        self._binds = [(name, isinstance(compiled.binds[name].type, Id)) for name in
-                       compiled.positiontup or ()]  # fmt: skip
+        self._takes_rows = self._native and ROWS in compiled.binds
+        self._inserts = isinstance(statement, Insert) and not self._native
+        self._whole = _text_of(compiled)
         self._list = next((name for name, bind in compiled.binds.items() if bind.expanding), None)
-        self._texts: dict[int, str] = {}
+        self._lists: dict[int, str] = {}
+        self._parts: dict[tuple[str, ...], _Text] = {}
         columns = statement.selected_columns if isinstance(statement, Select) else ()
         self._columns = [column.name for column in columns]
         self._id_columns = [
             column.name for column in columns if isinstance(column.type, Id) and not self._native
         ]
 
-    def send(self, cursor: DBAPICursor, rows: Sequence[Parameters]) -> None:
-        """Run the statement for each of the rows of parameters."""
-        if len(rows) == 1:
+    def send(self, cursor: DBAPICursor, rows: Sequence[Parameters]) -> int:
+        """Run the statement for each of the rows of parameters; return how many rows it touched.
+
+        Where statements travel together, only the cursor can tell, and later.
+        """
+        if self._inserts:
+            return self._insert(cursor, rows)
+        if self._takes_rows:
+            cursor.execute(self._whole.text, {ROWS: msgspec.json.encode(rows).decode()})
+        elif len(rows) == 1:
             cursor.execute(*self._bound(rows[0]))
         elif self._native:
-            cursor.executemany(self._text, rows)
+            cursor.executemany(self._whole.text, rows)
         else:
-            cursor.executemany(self._text, [self._positional(row) for row in rows])
+            cursor.executemany(self._whole.text, [self._whole.bound(row) for row in rows])
+        return cursor.rowcount
 
     def fetched(self, cursor: DBAPICursor) -> list[dict[str, Any]]:
         """Return the rows that a SELECT found, by column name."""
@@ -61,32 +78,87 @@ class Prepared:
                 row[name] = None if row[name] is None else UUID(bytes=row[name])
         return found
 
+    def _insert(self, cursor: DBAPICursor, rows: Sequence[Parameters]) -> int:
+        """Insert rows without naming the columns that are null: SQLite's driver takes 0.8 µs for
+        each null, and 0.1 µs for anything else.
+        """
+        alike: dict[tuple[str, ...], list[Any]] = {}
+        for row in rows:
+            names = tuple([name for name in self._whole.names if row[name] is not None])
+            text = self._parts.get(names) or self._part(names)
+            alike.setdefault(names, []).append(text.bound(row))
+        count = 0
+        for names, values in alike.items():
+            if len(values) == 1:
+                cursor.execute(self._part(names).text, values[0])
+            else:
+                cursor.executemany(self._part(names).text, values)
+            count += cursor.rowcount
+        return count
+
+    def _part(self, names: tuple[str, ...]) -> "_Text":
+        """Return the text that inserts into these columns only."""
+        text = self._parts.get(names)
+        if text is None:
+            if len(self._parts) >= _MOST_TEXTS:
+                self._parts.clear()
+            compiled = self._statement.compile(  # type: ignore[attr-defined]
+                dialect=self._dialect, column_keys=list(names)
+            )
+            text = self._parts[names] = _text_of(compiled)
+        return text
+
     def _bound(self, parameters: Parameters) -> tuple[str, Any]:
         if self._native:
-            return self._text, parameters
+            return self._whole.text, parameters
         if self._list is None:
-            return self._text, self._positional(parameters)
+            return self._whole.text, self._whole.bound(parameters)
         values = parameters[self._list]
         size = 1 << (len(values) - 1).bit_length()
         padded = [*values, *[values[-1]] * (size - len(values))]
-        if self._binds[0][1]:
-            padded = [value.bytes for value in padded]
+        if self._whole.id_places:
+            padded = [_id_as_bytes(value) for value in padded]
         return self._for_list_of(size), padded
 
-    def _positional(self, row: Parameters) -> tuple[Any, ...]:
-        return tuple(
-            row[name].bytes if is_id and row[name] is not None else row[name]
-            for name, is_id in self._binds
-        )
-
     def _for_list_of(self, size: int) -> str:
-        if size not in self._texts:
+        if size not in self._lists:
             filled = self._statement.params({self._list: [None] * size})  # type: ignore[attr-defined]
             compiled = filled.compile(
                 dialect=self._dialect, compile_kwargs={"render_postcompile": True}
             )
-            self._texts[size] = str(compiled)
-        return self._texts[size]
+            self._lists[size] = str(compiled)
+        return self._lists[size]
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A statement's text with the names of its parameters in order, and which of them are ids."""
+
+    text: str
+    names: tuple[str, ...]
+    id_places: tuple[int, ...]
+    values_of: Callable[[Parameters], Any]
+
+    def bound(self, row: Parameters) -> Sequence[Any]:
+        """Return a row's values in the order of the parameters."""
+        if len(self.names) == 1:
+            value = row[self.names[0]]
+            return [_id_as_bytes(value) if self.id_places else value]
+        values = list(self.values_of(row))
+        for place in self.id_places:
+            values[place] = _id_as_bytes(values[place])
+        return values
+
+
+def _text_of(compiled: SQLCompiler) -> _Text:
+    names = tuple(compiled.positiontup or ())
+    ids = tuple(p for p, name in enumerate(names) if isinstance(compiled.binds[name].type, Id))
+    return _Text(str(compiled), names, ids, itemgetter(*names) if names else dict)
+
+
+def _id_as_bytes(value: UUID | None) -> bytearray | None:
+    # SQLite's driver looks for an adapter of every value whose type is `bytes`, which takes 0.9 µs.
+    return None if value is None else bytearray(value.bytes)
 
 
 Work = tuple[Prepared, Sequence[Parameters]]
@@ -122,8 +194,7 @@ class Runner:
 
     def put(self, statement: Prepared, rows: Sequence[Parameters]) -> int:
         """Run a statement that writes; return how many rows it touched."""
-        statement.send(self._cursor, rows)
-        return self._cursor.rowcount
+        return statement.send(self._cursor, rows)
 
     def put_all(self, works: Sequence[Work]) -> list[int]:
         """Run statements that write, in their order; return how many rows each touched."""

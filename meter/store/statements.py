@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     ColumnElement,
     Executable,
+    Select,
     Table,
     Text,
     and_,
     any_,
     bindparam,
+    cast,
+    column,
     delete,
     func,
     select,
@@ -25,7 +29,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 
 from meter.store.latest import first_events
-from meter.store.prepared import Prepared
+from meter.store.prepared import ROWS, Prepared
 from meter.store.schema import (
     balances,
     budget_windows,
@@ -96,8 +100,11 @@ def _statements(dialect: Dialect) -> Statements:
     def prepare(**statements: Executable) -> Statements:
         return Statements(**{name: Prepared(s, dialect) for name, s in statements.items()})
 
+    def insert_rows(table: Table) -> Any:
+        return insert(table).from_select(*_records(table)) if native else insert(table)
+
     def add(table: Table) -> Any:
-        return insert(table).on_conflict_do_nothing()
+        return insert_rows(table).on_conflict_do_nothing()
 
     def among(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
         if native:
@@ -120,7 +127,7 @@ def _statements(dialect: Dialect) -> Statements:
             budget_windows.c.budget_id == bindparam("budget_id"),
             budget_windows.c.window_start_us == bindparam("start_us"),
         )
-    moved = insert(balances)
+    moved = insert_rows(balances)
     return prepare(
         budgets_in=select(budgets).where(among(budgets.c.scope_value, "values")),
         open_in=select(
@@ -170,3 +177,14 @@ def _statements(dialect: Dialect) -> Statements:
         one_correction=select(corrections).where(corrections.c.id == bindparam("id")),
         add_correction=add(corrections),
     )
+
+
+def _records(table: Table) -> tuple[list[str], Select[Any]]:
+    """Return the columns of a table, and a SELECT of rows that come as one JSON text.
+
+    One parameter for any number of rows: binding each value took 0.3 µs of the caller's time.
+    """
+    given = [column(each.name, each.type) for each in table.columns]
+    rows = func.json_to_recordset(cast(bindparam(ROWS), JSON)).table_valued(*given)
+    named = rows.render_derived(with_types=True)
+    return [each.name for each in table.columns], select(*[named.c[each.name] for each in given])

@@ -10,6 +10,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, Protocol
 
 from meter.tokens.encodings import encoding
@@ -32,6 +33,7 @@ _SAMPLED_SLICES: Final = 40
 
 _MEMO_MIN_CHARS: Final = 128
 _MEMO_ENTRIES: Final = 16_384
+_SHORT_ENTRIES: Final = 4_096
 
 
 class _Encoder(Protocol):
@@ -74,7 +76,7 @@ def count_text(text: str, encoding_name: str) -> int:
     if not text:
         return 0
     if len(text) < _MEMO_MIN_CHARS:
-        return _count_slice(encoding(encoding_name), text)
+        return _count_short(text, encoding_name)
     digest = hashlib.blake2b(encoding_name.encode(), digest_size=16)
     digest.update(text.encode("utf-8", "surrogatepass"))
     key = digest.digest()
@@ -83,6 +85,12 @@ def count_text(text: str, encoding_name: str) -> int:
         count = _count_sliced(encoding(encoding_name), text)
         _memo.put(key, count)
     return count
+
+
+@lru_cache(_SHORT_ENTRIES)
+def _count_short(text: str, encoding_name: str) -> int:
+    """Count a text of less than 128 characters: roles, names, short answers."""
+    return _count_slice(encoding(encoding_name), text)
 
 
 def byte_bound(text: str | int) -> int:

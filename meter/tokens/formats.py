@@ -9,6 +9,7 @@ read 2026-11-22).
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from meter.tokens.bounds import MediaBounds
@@ -102,6 +103,7 @@ _APPROXIMATE: Final = ("o1-preview", "gpt-4o-search", "gpt-4o-mini-search", "gpt
 
 _PAGE_TOKENS: Final = 2_000
 _HIDDEN_TOKENS: Final = 256
+_KNOWN_MODELS: Final = 1_024
 
 _RESPONSES: Final = replace(
     _CHAT,
@@ -128,6 +130,7 @@ _RESPONSES_GPT_5: Final = replace(
 _RESPONSES_GPT_5_4: Final = replace(_RESPONSES_GPT_5, call=9)
 
 
+@lru_cache(_KNOWN_MODELS)
 def format_for(model: str) -> PromptFormat:
     """Return the prompt format of a model; an unknown one gets that of gpt-4o."""
     name = base_model(model)
@@ -136,6 +139,7 @@ def format_for(model: str) -> PromptFormat:
     return next((known for family, known in _FAMILIES if name.startswith(family)), _CHAT)
 
 
+@lru_cache(_KNOWN_MODELS)
 def responses_format_for(model: str) -> PromptFormat:
     """Return the prompt format of a model behind the Responses API."""
     form = format_for(model)
@@ -145,12 +149,14 @@ def responses_format_for(model: str) -> PromptFormat:
     return _RESPONSES_GPT_5 if first else _RESPONSES_GPT_5_4
 
 
+@lru_cache(_KNOWN_MODELS)
 def is_openai(model: str) -> bool:
     """Tell whether a model's name is, or contains, that of a family of OpenAI's."""
     known = encoding_for(model)
     return not known.assumed or known.model.startswith(_NEWER) or "gpt" in known.model
 
 
+@lru_cache(_KNOWN_MODELS)
 def is_measured(model: str) -> bool:
     """Tell whether recorded usage of this model's family confirms its format."""
     name = base_model(model)
@@ -159,6 +165,7 @@ def is_measured(model: str) -> bool:
     return any(name.startswith(family) for family, _ in _FAMILIES)
 
 
+@lru_cache(_KNOWN_MODELS)
 def media_bounds_for(model: str) -> MediaBounds:
     """Return the most that images, pages and hidden text can cost with a model.
 
