@@ -25,7 +25,7 @@ from meter.config import Settings, load_settings
 from meter.core.budgets import Budget, Measure, Scope, ScopeKind
 from meter.core.money import nanos_from_text
 from meter.core.rates import microseconds_of
-from meter.core.windows import Span, Window
+from meter.core.windows import Window
 from meter.errors import InputError
 
 if TYPE_CHECKING:
@@ -183,7 +183,8 @@ class Meter:
         `limit` is a decimal text in `currency` for `measure="money"`, else a whole number of
         "tokens" or "calls". At most one of `subject`, `tag`, `model` and `key` (a gateway key's
         id) narrows the scope; without one it limits everything. `window` is minute, hour, day,
-        week, month or total in `tz`; one of a minute is a rate limit.
+        week, month or total in `tz`, or "rolling:24h" (any number of m, h or d: what was spent in
+        the time that has just passed, by the 24th of it); one of a minute is a rate limit.
 
         Raises: InputError or ConfigError naming what was found and expected.
         """
@@ -193,7 +194,7 @@ class Meter:
             measure=_one_of(Measure, measure, "measure"),
             limit=_limit(limit, measure),
             currency=currency if measure == "money" else None,
-            window=Window(_one_of(Span, window, "window"), tz),
+            window=Window.named(window, tz),
         )
         self._ledger.set_budget(budget)
         return budget
@@ -422,7 +423,8 @@ def _interval(
     if window is not None:
         from meter.clock import now_us
 
-        return Window(_one_of(Span, window, "window"), tz).bounds(now_us())
+        chosen, at_us = Window.named(window, tz), now_us()
+        return (at_us - chosen.length_us, at_us) if chosen.is_rolling else chosen.bounds(at_us)
     for moment in (since, until):
         if moment is not None and moment.tzinfo is None:
             raise InputError(f"found {moment} without a time zone, expected an aware datetime")

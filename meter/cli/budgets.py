@@ -46,7 +46,7 @@ def list_budgets(
                     "name": budget.id,
                     "scope": f"{budget.scope.kind} {budget.scope.value}".strip(),
                     "measure": str(budget.measure),
-                    "window": f"{budget.window.span}, {budget.window.tz}",
+                    "window": f"{budget.window.name}, {budget.window.tz}",
                     "currency": budget.currency,
                     **{k: amount(v) if is_money else v for k, v in amounts.items()},
                 }
@@ -64,7 +64,9 @@ def set_budget(
     key: Annotated[str | None, typer.Option(help="Limit this key of the gateway.")] = None,
     currency: Annotated[str, typer.Option(help="Currency of the limit.")] = "USD",
     measure: Annotated[str, typer.Option(help="money, tokens or calls.")] = "money",
-    window: Annotated[str, typer.Option(help="minute, hour, day, week, month or total.")] = "month",
+    window: Annotated[
+        str, typer.Option(help="minute, hour, day, week, month, total, or rolling:24h (m, h, d).")
+    ] = "month",
     tz: Annotated[str, typer.Option(help="Time zone of the window.")] = "UTC",
     database_url: DatabaseUrl = None,
 ) -> None:

@@ -19,6 +19,10 @@ from meter.store.statements import Statements
 WindowKey = tuple[str, int]
 """A budget's id and the start of one of its windows."""
 
+ANCHOR_US = 0
+"""The start of the row that everyone locks who admits under a rolling budget: its own steps are
+many, and two processes could each make one that the other does not see."""
+
 
 @dataclass(slots=True)
 class BudgetWindow:
@@ -42,7 +46,8 @@ class Batch:
     `known_routes` are in the database for certain. `scopes` has the scopes of each call.
     `open_holds` has every call of the batch that is open in the database, `ended` those with an
     event there. `opened` and `events` are to be written, `closed` to be removed. `claims` says
-    which call billed a piece of work; `claimed` are those to be written. `queued` are windows that
+    which call billed a piece of work; `claimed` are those to be written. `steps` has the starts of
+    the windows that were read, by budget. `queued` are windows that
     earlier calls wait for, `blocked` those that a call of this batch did not fit into.
     """
 
@@ -52,6 +57,7 @@ class Batch:
     scopes: dict[UUID, tuple[Scope, ...]] = field(default_factory=dict)
     budgets: dict[Scope, list[CountedBudget]] = field(default_factory=dict)
     windows: dict[WindowKey, BudgetWindow] = field(default_factory=dict)
+    steps: dict[str, set[int]] = field(default_factory=dict)
     open_holds: dict[UUID, tuple[Hold, ...]] = field(default_factory=dict)
     ended: set[UUID] = field(default_factory=set)
     closed: set[UUID] = field(default_factory=set)
@@ -93,6 +99,31 @@ class Batch:
             self.lock_windows([key])
         return self.windows[key]
 
+    def standing(self, budget: Budget, at_us: int) -> Standing:
+        """Return where a budget stands for a call at the moment, with the batch's own movements.
+
+        Of a rolling window all steps count that are not too old, later ones too: between two
+        processes whose clocks differ a little, no span of its length is overspent.
+        """
+        present = self.window(budget, at_us)
+        if not budget.window.is_rolling:
+            return present.standing
+        from_us = budget.window.counted_from(at_us)
+        steps = [
+            self.windows[budget.id, start_us].standing
+            for start_us in self.steps[budget.id]
+            if start_us >= from_us
+        ]
+        return Standing(sum(step.spent for step in steps), sum(step.held for step in steps))
+
+    def read_steps(self, budget: Budget, from_us: int) -> None:
+        """Read the steps of a rolling budget from a moment on; whoever admits has its anchor."""
+        found = self.runner.ask(
+            self.statements.windows_from, budget_id=budget.id, from_us=max(from_us, ANCHOR_US + 1)
+        )
+        self._take_windows([row for row in found if (row["budget_id"], row["window_start_us"])
+                            not in self.windows])  # fmt: skip
+
     def lock_windows(self, keys: Iterable[WindowKey]) -> None:
         """Read and lock budget windows; make those that no call has touched yet."""
         wanted = sorted(keys)
@@ -113,9 +144,13 @@ class Batch:
             self.window(budgets[budget_id], row["started_us"]).add_spent += sign * amount
 
     def _read_windows(self, keys: list[WindowKey]) -> None:
-        for found in self._windows_at(keys):
-            key = (found["budget_id"], found["window_start_us"])
-            self.windows[key] = BudgetWindow(found["spent"], found["held"])
+        self._take_windows(self._windows_at(keys))
+
+    def _take_windows(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        for row in rows:
+            budget_id, start_us = row["budget_id"], row["window_start_us"]
+            self.windows[budget_id, start_us] = BudgetWindow(row["spent"], row["held"])
+            self.steps.setdefault(budget_id, set()).add(start_us)
 
     def _windows_at(self, keys: list[WindowKey]) -> list[dict[str, Any]]:
         budget_ids, starts_us = [b for b, _ in keys], [s for _, s in keys]

@@ -1,18 +1,19 @@
 """Keep budgets: make, change, remove and list them, and say what a call takes from one.
 
 A budget counts every call that started in the window it was made in, whether before or after, and
-in all later windows: enforcement reads what the reports read. Called by the writes, and through
-`reads` by the façade and the command line.
+in all later windows (a rolling one every call since its length before it was made): enforcement
+reads what the reports read. Called by the writes, and through `reads` by the façade and the command
+line.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, delete, insert, select, text, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
 
 from meter.core.budgets import Budget, Measure, Scope, ScopeKind, Standing, measured
 from meter.core.call import Outcome
-from meter.core.windows import Span, Window
+from meter.core.windows import Window
 from meter.errors import ConfigError
 from meter.store.encoding import AnyRow, Row, clean, scopes_of_row
 from meter.store.engine import read_connection, write_connection
@@ -135,7 +136,7 @@ def taken_by(budgets: Sequence[Budget], ending: AnyRow) -> dict[str, int]:
 def counted_budget_from_row(row: AnyRow) -> CountedBudget:
     """Return the budget of a row with the start of what it counts."""
     budget = _budget_from_row(row)
-    return CountedBudget(budget, budget.window.bounds(row["created_us"])[0])
+    return CountedBudget(budget, budget.window.counted_from(row["created_us"]))
 
 
 def _budget_from_row(row: AnyRow) -> Budget:
@@ -145,7 +146,7 @@ def _budget_from_row(row: AnyRow) -> Budget:
         measure=Measure(row["measure"]),
         limit=row["limit_amount"],
         currency=row["currency"],
-        window=Window(Span(row["span"]), row["tz"]),
+        window=Window.named(row["span"], row["tz"]),
     )
 
 
@@ -157,7 +158,7 @@ def _budget_to_row(budget: Budget, now_us: int) -> Row:
         "measure": budget.measure.value,
         "limit_amount": budget.limit,
         "currency": budget.currency,
-        "span": budget.window.span.value,
+        "span": budget.window.name,
         "tz": budget.window.tz,
         "created_us": now_us,
     }
@@ -193,7 +194,7 @@ def _remove(connection: Connection, budget_id: str) -> bool:
 
 def _count_present_window(connection: Connection, budget: Budget, now_us: int) -> None:
     """Sum what the calls of the present window took from a new budget."""
-    start_us = budget.window.bounds(now_us)[0]
+    start_us = budget.window.counted_from(now_us)
     events = latest_events()
     chosen = select(events).where(events.c.started_us >= start_us)
     if budget.scope.kind is ScopeKind.SUBJECT:
@@ -215,11 +216,13 @@ def _count_present_window(connection: Connection, budget: Budget, now_us: int) -
 def _as_it_stands(
     connection: Connection, budget: Budget, created_us: int, now_us: int
 ) -> BudgetRow:
-    start_us, end_us = budget.window.bounds(now_us)
+    start_us, end_us = budget.window.counted_from(now_us), budget.window.bounds(now_us)[1]
     row = connection.execute(
-        select(budget_windows.c.spent, budget_windows.c.held).where(
-            budget_windows.c.budget_id == budget.id, budget_windows.c.window_start_us == start_us
+        select(func.sum(budget_windows.c.spent), func.sum(budget_windows.c.held)).where(
+            budget_windows.c.budget_id == budget.id,
+            budget_windows.c.window_start_us >= start_us,
+            budget_windows.c.window_start_us < (2**63 - 1 if end_us is None else end_us),
         )
-    ).first()
-    standing = Standing(row.spent, row.held) if row else Standing()
+    ).one()
+    standing = Standing(int(row[0] or 0), int(row[1] or 0))
     return BudgetRow(budget, standing, start_us, end_us, created_us)

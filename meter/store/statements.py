@@ -58,6 +58,8 @@ class Statements:
     windows_in: Prepared
     """Locks budget windows: on SQLite the one with [budget_id] and [start_us], on PostgreSQL
     those whose keys the arrays [budget_ids] and [starts_us] name."""
+    windows_from: Prepared
+    """The windows of budget [budget_id] that start at [from_us] or later."""
     add_windows: Prepared
     add_cards: Prepared
     add_routes: Prepared
@@ -142,6 +144,10 @@ def _statements(dialect: Dialect) -> Statements:
         .where(chosen_windows)
         .order_by(budget_windows.c.budget_id, budget_windows.c.window_start_us)
         .with_for_update(),
+        windows_from=select(budget_windows).where(
+            budget_windows.c.budget_id == bindparam("budget_id"),
+            budget_windows.c.window_start_us >= bindparam("from_us"),
+        ),
         add_windows=add(budget_windows),
         add_cards=add(rate_cards),
         add_routes=add(routes),

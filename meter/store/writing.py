@@ -14,12 +14,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from meter.core.budgets import Hold, Refusal, admit
+from meter.core.budgets import Budget, Hold, Refusal, admit
 from meter.core.ledger import Entry, balances_of, entries_of
 from meter.core.rating import Charge
 from meter.core.usage import Usage
 from meter.errors import ConflictingWrite, StoreError, StoreUnavailable
-from meter.store.batch import Batch, WindowKey
+from meter.store.batch import ANCHOR_US, Batch, WindowKey
 from meter.store.budget_rows import counted_budget_from_row
 from meter.store.corrections import correct, late_settle
 from meter.store.encoding import AnyRow, Row, card_to_row, clean, event_to_row, split_event_row
@@ -98,9 +98,27 @@ def _load(batch: Batch, requests: Sequence[Request]) -> None:
         for row in rows
         for budget in batch.budgets_of(row)
     }
+    rolling = _rolling(batch, requests)
+    wanted |= {(budget.id, ANCHOR_US) for budget, _ in rolling}
     held = {(h.budget_id, h.window_start_us) for hs in batch.open_holds.values() for h in hs}
     if wanted or held:
         batch.lock_windows(wanted | held)
+    for budget, from_us in rolling:
+        batch.read_steps(budget, from_us)
+
+
+def _rolling(batch: Batch, requests: Sequence[Request]) -> list[tuple[Budget, int]]:
+    """Return the rolling budgets that calls are to be admitted under, and from when they count."""
+    found: dict[str, tuple[Budget, int]] = {}
+    for request in requests:
+        if not isinstance(request, Reserve):
+            continue
+        for budget in batch.budgets_of(request.row):
+            if budget.window.is_rolling:
+                from_us = budget.window.counted_from(request.call.started_us)
+                earlier = found.get(budget.id, (budget, from_us))[1]
+                found[budget.id] = budget, min(earlier, from_us)
+    return list(found.values())
 
 
 def _carry_out(batch: Batch, request: Request) -> Answer | Exception:
@@ -134,7 +152,7 @@ def _reserve(batch: Batch, request: Reserve) -> Answer:
         return batch.open_holds[call_id]
     budgets = batch.budgets_of(row)
     at_us = request.call.started_us
-    standings = {budget.id: batch.window(budget, at_us).standing for budget in budgets}
+    standings = {budget.id: batch.standing(budget, at_us) for budget in budgets}
     verdict = admit(budgets, request.call.bound, standings, at_us)
     if request.waits:
         verdict = _in_turn(batch, request, verdict)

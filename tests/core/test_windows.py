@@ -110,3 +110,43 @@ def test_windows_hold_their_moment_and_follow_each_other(moment, span, tz):
     assert window.bounds(start) == (start, end)
     assert window.bounds(end - 1) == (start, end)
     assert window.bounds(end)[0] == end
+
+
+def test_a_rolling_window_counts_its_last_24th_in_full():
+    window = Window.named("rolling:24h")
+    assert window == Window(Span.ROLLING, "UTC", 24 * HOUR_US)
+    at_us = us("2026-11-22T12:30:00")
+    assert window.bounds(at_us) == (us("2026-11-22T12:00:00"), us("2026-11-22T13:00:00"))
+    # What was spent yesterday at 12:00 is 24.5 hours old; its hour began within the window.
+    assert window.counted_from(at_us) == us("2026-11-21T12:00:00")
+    assert Window(Span.DAY).counted_from(at_us) == us("2026-11-22T00:00:00")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("rolling:24h", "rolling:24h"),
+        ("rolling:1d", "rolling:24h"),
+        ("rolling:7d", "rolling:7d"),
+        ("rolling:90m", "rolling:90m"),
+        ("rolling:60m", "rolling:1h"),
+        ("month", "month"),
+    ],
+)
+def test_a_window_is_known_by_its_name(name, shown):
+    window = Window.named(name, BERLIN)
+    assert (window.name, window.tz) == (shown, BERLIN)
+    assert Window.named(shown, BERLIN) == window
+
+
+@pytest.mark.parametrize(
+    "name", ["year", "rolling", "rolling:", "rolling:0h", "rolling:-1h", "rolling:2w", "rolling:h",
+             "rolling:1.5h", "month:2", "", "rolling:367d"],
+)  # fmt: skip
+def test_a_window_that_does_not_exist_is_refused(name):
+    with pytest.raises(ConfigError, match="expected"):
+        Window.named(name)
+    with pytest.raises(ConfigError):
+        Window(Span.ROLLING)
+    with pytest.raises(ConfigError):
+        Window(Span.DAY, "UTC", HOUR_US)

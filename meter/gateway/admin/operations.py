@@ -176,7 +176,7 @@ def set_budget(context: Context, asked: Asked) -> views.BudgetShown:
         measure=Measure(body.measure),
         limit=nanos_from_text(body.limit) if is_money else _whole(body.limit),
         currency=body.currency if is_money else None,
-        window=Window(Span(body.window), body.tz),
+        window=Window.named(body.window, body.tz),
     )
     context.ledger.set_budget(budget)
     return _budget(context, name)

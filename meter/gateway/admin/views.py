@@ -105,7 +105,13 @@ class BudgetAsked(Struct, forbid_unknown_fields=True):
     key: Name | None = None
     currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "USD"
     measure: Literal["money", "tokens", "calls"] = "money"
-    window: Literal["minute", "hour", "day", "week", "month", "total"] = "month"
+    window: Annotated[
+        str,
+        Meta(
+            pattern=r"^(minute|hour|day|week|month|total|rolling:[1-9][0-9]{0,5}[mhd])$",
+            description="minute, hour, day, week, month, total, or rolling:24h (m, h or d)",
+        ),
+    ] = "month"
     tz: Name = "UTC"
 
 
@@ -307,7 +313,7 @@ def budget_shown(row: BudgetRow) -> BudgetShown:
         spent=text(standing.spent),
         held=text(standing.held),
         left=text(row.left),
-        window=budget.window.span.value,
+        window=budget.window.name,
         tz=budget.window.tz,
         window_start=start,
         window_end=moment(row.window_end_us),
