@@ -36,9 +36,11 @@ if TYPE_CHECKING:
         MeterTransport as MeterTransport2,
     )
     from meter.clients.httpx_transport import AsyncMeterTransport, MeterTransport
+    from meter.core.rating import ChargeLine
     from meter.exports.exporting import Exported
     from meter.gateway.app import Gateway
     from meter.manual import ManualCall
+    from meter.reports.charging import Book
     from meter.reports.estimating import RequestEstimate
     from meter.reports.rerating import RerateRow
     from meter.store.keys import Keys
@@ -337,6 +339,15 @@ class Meter:
         since_us, until_us = _interval(since, until, None, "UTC")
         return self._ledger.count_calls(since_us=since_us, until_us=until_us, filters=filters)
 
+    def lines(self, call: "CallRow", book: "Book" = "billed") -> "tuple[ChargeLine, ...]":
+        """Return the charge lines of a call: of its "cost", its "list" price or what is "billed".
+
+        They sum to that amount, to the nano; () where it is zero or not known.
+        """
+        from meter.reports.charging import lines_of
+
+        return lines_of(call, book, self._ledger.rate_card)
+
     def accuracy(
         self, *, since: datetime | None = None, until: datetime | None = None
     ) -> "list[AccuracyRow]":
@@ -365,9 +376,9 @@ class Meter:
 
         chosen: dict[str, Any] = dict(filters)
         calls = self.calls(since=since, until=until, limit=None, newest_first=False, **chosen)
-        changes = list(rerated(calls, self.prices))
+        changes = list(rerated(calls, self.prices, self.pipeline.books))
         if apply:
-            self._ledger.correct_all([(c.correction(author), c.card) for c in changes])
+            self._ledger.correct_all([(c.correction(author), c.cards) for c in changes])
         return summed(changes)
 
     def settle(
@@ -397,15 +408,16 @@ class Meter:
         known = next(self.calls(id=str(call_id)), None)
         if known is None:
             raise InputError(f"found no ended call {call_id}, expected one that `calls` lists")
-        made, card = settled_by_hand(
+        made, cards = settled_by_hand(
             known,
             quantities,
             _one_of(Basis, basis, "basis"),
             self.prices,
+            self.pipeline.books,
             reason=reason,
             author=author,
         )
-        self._ledger.correct_all([(made, card)])
+        self._ledger.correct_all([(made, cards)])
         return next(self.calls(id=str(call_id)))
 
     def estimate(

@@ -23,9 +23,9 @@ from meter.core import estimating, rating, settlement
 from meter.core.budgets import Hold, Refusal
 from meter.core.call import Attribution, Basis, Call, Observation, Outcome
 from meter.core.event import UsageEvent
-from meter.core.ports import Answer, Dialect, PriceSource, Store
-from meter.core.rates import RateCard
-from meter.core.rating import Charge
+from meter.core.ports import Answer, Books, Dialect, PriceSource, Store
+from meter.core.rates import Pricing, RateCard
+from meter.core.rating import Charges
 from meter.core.reading import Reading
 from meter.core.usage import Usage
 from meter.providers.registry import dialect_for, dialect_named, dialect_shaped
@@ -39,11 +39,15 @@ HEAVY_BODY_BYTES = 32_768
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """One engine for the wrapper and the gateway: a store, prices and settings."""
+    """One engine for the wrapper and the gateway: a store, prices and settings.
+
+    `books` are the prices beside the published ones; None: what is published is owed and billed.
+    """
 
     store: Store
     prices: PriceSource
     settings: Settings
+    books: Books | None = None
 
     def dialect_at(self, host: str, path: str) -> Dialect:
         """Return the dialect spoken at a host (with its port where one is given) and path."""
@@ -87,8 +91,8 @@ class OpenCall:
     """One call on its way. Not thread-safe; used by one task or thread at a time."""
 
     __slots__ = (
-        "_card", "_closing", "_first_byte_us", "_held", "_observer", "_pipeline", "_started",
-        "_tally", "call", "dialect", "reading", "request_body",
+        "_card", "_closing", "_first_byte_us", "_held", "_observer", "_pipeline", "_pricing",
+        "_started", "_tally", "call", "dialect", "reading", "request_body",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +111,7 @@ class OpenCall:
         self.request_body = body
         self._pipeline = pipeline
         self._card: RateCard | None = None
+        self._pricing: Pricing | None = None
         self._tally = OutputTally(
             encoding_for(reading.model or ""), reading.endpoint, request=reading.request
         )
@@ -120,6 +125,11 @@ class OpenCall:
     def body(self) -> bytes:
         """The request body to send: the client's own bytes, unless usage was asked for."""
         return self.request_body if self.reading.body is None else self.reading.body
+
+    @property
+    def pricing(self) -> Pricing:
+        """What the call is rated with, as its request says; known once it was estimated."""
+        return Pricing(self._card) if self._pricing is None else self._pricing
 
     @property
     def is_heavy(self) -> bool:
@@ -142,9 +152,7 @@ class OpenCall:
         if not reading.metered or reading.free:
             return
         if reading.model is not None:
-            self._card = self._pipeline.prices.card_for(
-                call.provider, reading.model, call.started_us
-            )
+            self._card, self._pricing = self._priced(reading.model)
         counted = estimate_input(reading.endpoint, reading.request, reading.model or "")
         bound = estimating.bound(
             self._card,
@@ -154,6 +162,10 @@ class OpenCall:
             at_us=call.started_us,
             tier=reading.service_tier,
         )
+        if self._pricing is not None and isinstance(self._pricing.billed, RateCard):
+            bound = estimating.bound_billed(
+                bound, self._pricing.billed, at_us=call.started_us, tier=reading.service_tier
+            )
         estimated = counted.tokens if counted else None
         self.call = replace(call, estimated_input_tokens=estimated, bound=bound)
 
@@ -242,16 +254,26 @@ class OpenCall:
 
     def event(self, outcome: Outcome, seen: Observation) -> UsageEvent:
         """Return the record of the call: what is owed, and its money. Writes nothing."""
+        return self._event(outcome, seen, *self._priced_as_served(seen.model_served))
+
+    def _event(
+        self,
+        outcome: Outcome,
+        seen: Observation,
+        card: RateCard | None,
+        pricing: Pricing | None,
+    ) -> UsageEvent:
         owed = settlement.owed(outcome, seen)
         if self.reading.free and owed.usage is None and seen.status is not None:
             owed = settlement.Owed(settlement.NOTHING, Basis.REPORTED)
+        charges = self._charges(owed.usage, seen, card, pricing)
         return UsageEvent(
             call=self.call,
             ended_us=now_us(),
             outcome=outcome if seen.status is None or seen.status < 400 else _failed(outcome),
             basis=owed.basis,
             usage=owed.usage,
-            charge=self._charge(owed.usage, seen),
+            charge=charges.cost,
             issuer=self.dialect.issuer,
             status=seen.status,
             first_byte_us=self._first_byte_us,
@@ -263,6 +285,8 @@ class OpenCall:
             response_id=seen.response_id,
             billing_ids=tuple(f"{self.dialect.issuer}/{name}" for name in seen.billing_ids),
             defects=(*self.reading.defects, *seen.defects),
+            listed=charges.listed,
+            billed=charges.billed,
         )
 
     def observed(self) -> Observation:
@@ -270,9 +294,12 @@ class OpenCall:
         return self._counted(self._observer.result())
 
     def _settle(self, outcome: Outcome, seen: Observation, on_this_thread: bool = False) -> None:
-        card = self._card_of(seen.model_served)
-        event = self.event(outcome, seen)
-        self._closing = self._pipeline.store.settle(event, card, on_this_thread=on_this_thread)
+        card, pricing = self._priced_as_served(seen.model_served)
+        event = self._event(outcome, seen, card, pricing)
+        others = () if pricing is None else pricing.other_cards
+        self._closing = self._pipeline.store.settle(
+            event, card, others, on_this_thread=on_this_thread
+        )
 
     def _counted(self, seen: Observation) -> Observation:
         """Add our own count of the prompt and of the output that was delivered."""
@@ -296,31 +323,40 @@ class OpenCall:
         counted = Usage(input_tokens=estimated, output_tokens=output_tokens)
         return replace(seen, counted=counted)
 
-    def _charge(self, usage: Usage | None, seen: Observation) -> Charge:
-        card = self._card_of(seen.model_served)
-        if usage is None:
-            return Charge((), None, None, card.id if card else None, "the usage is not known")
-        if not usage:
-            return Charge((), 0, card.currency if card else None, card.id if card else None)
-        return rating.rate(
-            usage,
-            card,
-            at_us=self.call.started_us,
-            tier=seen.service_tier,
-            traits=dict(seen.traits),
-        )
+    def _charges(
+        self, usage: Usage | None, seen: Observation, card: RateCard | None, pricing: Pricing | None
+    ) -> Charges:
+        at_us, tier, traits = self.call.started_us, seen.service_tier, dict(seen.traits)
+        if pricing is not None:
+            return rating.rate_in_books(usage, pricing, at_us=at_us, tier=tier, traits=traits)
+        return Charges(rating.rate_ended(usage, card, at_us=at_us, tier=tier, traits=traits))
 
-    def _card_of(self, model_served: str | None) -> RateCard | None:
-        """Return the card of the model that served; the requested one's for its snapshots."""
+    def _priced_as_served(self, model_served: str | None) -> tuple[RateCard | None, Pricing | None]:
+        """Return the price of the model that served; the requested one's for its snapshots."""
         requested = self.reading.model
         if model_served is None or model_served == requested:
-            return self._card
-        served = self._pipeline.prices.card_for(
-            self.call.provider, model_served, self.call.started_us
+            return self._card, self._pricing
+        card, pricing = self._priced(model_served)
+        if card is None and requested is not None and model_served.startswith(requested):
+            return self._card, self._pricing
+        return card, pricing
+
+    def _priced(self, model: str) -> tuple[RateCard | None, Pricing | None]:
+        """Return the card of a model's cost, and what other price books make of the call."""
+        pipeline, call = self._pipeline, self.call
+        card = pipeline.prices.card_for(call.provider, model, call.started_us)
+        if pipeline.books is None:
+            return card, None
+        pricing = pipeline.books.pricing(
+            card,
+            provider=call.provider,
+            issuer=self.dialect.issuer,
+            upstream=call.upstream,
+            model=model,
+            attribution=call.attribution,
+            at_us=call.started_us,
         )
-        if served is None and requested is not None and model_served.startswith(requested):
-            return self._card
-        return served
+        return pricing.cost_card, pricing
 
 
 def _done() -> Future[None]:

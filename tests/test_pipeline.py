@@ -8,7 +8,7 @@ import pytest
 from meter.config import Settings
 from meter.core.budgets import Refusal
 from meter.core.call import Attribution, Basis, Outcome
-from meter.core.rates import Rate, RateCard
+from meter.core.rates import Missing, Pricing, Rate, RateCard
 from meter.core.usage import Usage
 from meter.pipeline import Pipeline
 from meter.providers.registry import dialect_named
@@ -38,8 +38,9 @@ class RememberingStore:
         self.reserved.append(call)
         return done(self.verdict)
 
-    def settle(self, event, card=None, *, on_this_thread=False):
+    def settle(self, event, card=None, others=(), *, on_this_thread=False):
         self.settled.append(event)
+        self.others = others
         return done(None)
 
     def release(self, call):
@@ -52,8 +53,10 @@ class OneCard:
         return CARD if model.startswith("gpt-4o") else None
 
 
-def opened(store, request=CHAT, path="/v1/chat/completions", settings=None, provider="openai"):
-    pipeline = Pipeline(store, OneCard(), settings or Settings())
+def opened(
+    store, request=CHAT, path="/v1/chat/completions", settings=None, provider="openai", books=None
+):
+    pipeline = Pipeline(store, OneCard(), settings or Settings(), books)
     body = request if isinstance(request, bytes) else json.dumps(request).encode()
     call = pipeline.open_call(
         dialect_named(provider),
@@ -102,6 +105,60 @@ def test_a_whole_answer_is_recorded_as_reported_and_priced():
     assert event.charge.amount_nanos == 42_500
     assert event.model_served == "gpt-4o-2024-08-06"
     assert event.call.attribution == ALICE
+
+
+class Resold:
+    """Bills alice twice the list price in CNY; what it costs is half of that list price."""
+
+    def __init__(self):
+        self.asked = []
+
+    def pricing(self, listed, *, provider, issuer, upstream, model, attribution, at_us):
+        self.asked.append((provider, issuer, upstream, model, attribution))
+        if listed is None:
+            return Pricing(None, billed=Missing("found no price to resell"))
+        return Pricing(priced(1_250, 5_000), listed, priced(5_000, 20_000, "CNY"))
+
+
+def priced(given, taken, currency="USD"):
+    rates = (Rate("input_tokens", given, 1), Rate("output_tokens", taken, 1))
+    return RateCard("openai", "gpt-4o", currency, {"standard": rates}, book=currency)
+
+
+def test_a_call_is_rated_in_every_price_book_and_its_cards_go_to_the_store():
+    store, books = RememberingStore(), Resold()
+    call = opened(store, books=books)
+    answered(call, json.dumps(ANSWER).encode())
+    (event,) = store.settled
+    assert event.charge.amount_nanos == 9 * 1_250 + 2 * 5_000
+    assert event.listed_charge.amount_nanos == 9 * 2_500 + 2 * 10_000
+    assert (event.billed_charge.amount_nanos, event.billed_charge.currency) == (
+        9 * 5_000 + 2 * 20_000, "CNY",
+    )  # fmt: skip
+    assert books.asked[0] == ("openai", "openai", None, "gpt-4o", ALICE)
+    bound = call.call.bound
+    # Fifty output tokens at 20 000 nanos, and a nano for the rounding of each line.
+    assert bound.billed_currency == "CNY"
+    assert bound.billed_nanos > 50 * 20_000 > bound.cost_nanos > 50 * 5_000
+    assert [card.book for card in store.others] == ["list", "CNY"]
+
+
+def test_a_price_that_a_book_lacks_leaves_the_call_unpriced_there_and_says_why():
+    store = RememberingStore()
+    call = opened(store, {**CHAT, "model": "unheard-of"}, books=Resold())
+    answered(call, json.dumps({**ANSWER, "model": "unheard-of"}).encode())
+    (event,) = store.settled
+    assert event.charge.unpriced == "no rate card covers this model at this time"
+    assert event.billed_charge.unpriced == "found no price to resell"
+    assert call.call.bound.billed_currency is None
+
+
+def test_a_call_that_owes_nothing_owes_nothing_in_any_book():
+    store = RememberingStore()
+    answered(opened(store, books=Resold()), b'{"error": {}}', status=500)
+    (event,) = store.settled
+    assert (event.charge.amount_nanos, event.billed_charge.amount_nanos) == (0, 0)
+    assert event.billed_charge.currency == "CNY"
 
 
 def test_the_intent_carries_estimate_and_bound_before_anything_is_sent():

@@ -33,6 +33,14 @@ _DIMENSIONS = (
     "basis", "currency", "hour", "day", "week", "month",
 )  # fmt: skip
 
+BOOK_COLUMNS = (
+    Column("list_cost", "List", numeric=True, decimals=6),
+    Column("list_currency", "List currency"),
+    Column("billed", "Billed", numeric=True, decimals=6),
+    Column("billed_currency", "Billed in"),
+)
+"""What other price books say; a table leaves it out where it is the cost."""
+
 _SUMS = (
     Column("calls", "Calls", numeric=True),
     Column("input_tokens", "Input", numeric=True),
@@ -42,6 +50,7 @@ _SUMS = (
     Column("reasoning_tokens", "Reasoning", numeric=True),
     Column("cost", "Cost", numeric=True, decimals=6),
     Column("currency", "Currency"),
+    *BOOK_COLUMNS,
     Column("unpriced", "Unpriced", numeric=True),
     Column("estimated", "Estimated", numeric=True),
     Column("unknown", "Unsettled", numeric=True),
@@ -76,6 +85,7 @@ _CALLS = (
     Column("output_tokens", "Output", numeric=True),
     Column("cost", "Cost", numeric=True, decimals=6),
     Column("currency", "Currency"),
+    *BOOK_COLUMNS,
     Column("remark", "Remark", wraps=True),
 )
 
@@ -86,7 +96,9 @@ _CALL_FIELDS = (
     "key", "tags", "provider", "issuer", "endpoint", "path", "model", "model_served",
     "service_tier", "streaming", "outcome", "basis", "status", "estimated_input_tokens",
     "counted_output_tokens", "usage", "cost", "currency", "lines", "rate_card_id", "unpriced",
-    "provider_cost", "bound_cost", "response_id", "defects", "corrections",
+    "list_cost", "list_currency", "list_card_id", "list_unpriced", "billed", "billed_currency",
+    "billed_card_id", "billed_unpriced", "provider_cost", "bound_cost", "response_id", "defects",
+    "corrections",
 )  # fmt: skip
 
 ACCURACY_COLUMNS = (
@@ -226,6 +238,8 @@ def usage_records(rows: Iterable["UsageRow"], by: Sequence[str]) -> list[dict[st
             **dict(zip(by, row.group, strict=True)),
             **{column.key: getattr(row, column.key, None) for column in _SUMS},
             "cost": amount(row.cost_nanos),
+            "list_cost": amount(row.list_nanos),
+            "billed": amount(row.billed_nanos),
         }
         for row in rows
     ]
@@ -270,7 +284,12 @@ def _any(records: Sequence[dict[str, Any]], key: str) -> bool:
 
 
 def _with_currency(columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> list[Column]:
-    """Return the columns with the currency in the heading of the cost, where there is but one."""
+    """Return the columns with the currency in the heading of the cost, where there is but one.
+
+    Other price books are left out where they say nothing else.
+    """
+    told = _books_told(rows)
+    columns = [column for column in columns if column not in BOOK_COLUMNS or column.key in told]
     currencies = {row["currency"] for row in rows if row["currency"]}
     if len(currencies) != 1 or any(column.key == "currency" for column in columns[:1]):
         return list(columns)
@@ -280,6 +299,15 @@ def _with_currency(columns: Sequence[Column], rows: Sequence[dict[str, Any]]) ->
         for column in columns
         if column.key != "currency"
     ]
+
+
+def _books_told(rows: Sequence[dict[str, Any]]) -> set[str]:
+    """Return the columns of the price books that say anything else than the cost."""
+    told: set[str] = set()
+    for keys in (("list_cost", "list_currency"), ("billed", "billed_currency")):
+        if any((row[keys[0]], row[keys[1]]) != (row["cost"], row["currency"]) for row in rows):
+            told.update(keys)
+    return told
 
 
 def _remarks_of(record: dict[str, Any]) -> str:
@@ -345,6 +373,14 @@ def call_record(row: "CallRow", tz: str) -> dict[str, Any]:
         ],
         "rate_card_id": row.rate_card_id,
         "unpriced": row.unpriced,
+        "list_cost": amount(row.listed.amount_nanos),
+        "list_currency": row.listed.currency,
+        "list_card_id": row.listed.card_id,
+        "list_unpriced": row.listed.unpriced,
+        "billed": amount(row.billed.amount_nanos),
+        "billed_currency": row.billed.currency,
+        "billed_card_id": row.billed.card_id,
+        "billed_unpriced": row.billed.unpriced,
         "provider_cost": amount(row.provider_cost_nanos),
         "bound_cost": amount(row.bound_cost_nanos),
         "response_id": row.response_id,
@@ -379,6 +415,10 @@ def _call_line(row: "CallRow", tz: str) -> dict[str, Any]:
         "output_tokens": usage.get("output_tokens"),
         "cost": amount(row.cost_nanos),
         "currency": row.currency,
+        "list_cost": amount(row.listed.amount_nanos),
+        "list_currency": row.listed.currency,
+        "billed": amount(row.billed.amount_nanos),
+        "billed_currency": row.billed.currency,
         "remark": "; ".join(remarks).replace("_", " "),
     }
 
@@ -389,6 +429,10 @@ def totals(records: Sequence[dict[str, Any]]) -> Iterator[str]:
         rows = [record for record in records if record["currency"] == currency]
         cost = sum(record["cost"] or 0 for record in rows)
         yield f"Total {cost:,f} {currency} for {sum(row['calls'] for row in rows):,} calls."
+    if "billed" in _books_told(records):
+        for currency in sorted({r["billed_currency"] for r in records if r["billed_currency"]}):
+            billed = sum(r["billed"] or 0 for r in records if r["billed_currency"] == currency)
+            yield f"Billed {billed:,f} {currency}."
     unsettled = sum(max(r["unknown"] - r["unmetered"], 0) for r in records)
     if unsettled:
         yield f"{unsettled:,} calls are unsettled: meter calls --basis unknown lists them."

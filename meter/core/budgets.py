@@ -65,7 +65,8 @@ class Budget:
     def amount_of(self, bound: Bound) -> int | None:
         """Return what a call with this bound could take from the budget, None if unbounded.
 
-        Money in another currency than the budget's is unbounded: it cannot be compared.
+        Money counts as what the subject is billed, else as the cost, whichever is in the budget's
+        currency; where neither is, it is unbounded: it cannot be compared.
         """
         if self.measure is Measure.CALLS:
             return 1
@@ -75,6 +76,8 @@ class Budget:
             if bound.input_tokens is None or bound.output_tokens is None:
                 return None
             return bound.input_tokens + bound.output_tokens
+        if bound.billed_currency is not None and bound.billed_currency == self.currency:
+            return bound.billed_nanos
         return bound.cost_nanos if bound.currency == self.currency else None
 
     def show(self, amount: int) -> str:
@@ -172,12 +175,19 @@ def _one(budget: Budget, bound: Bound, standing: Standing, at_us: int) -> Hold |
     )
 
 
-def measured(budgets: Sequence[Budget], tokens: int, cost_nanos: int | None, currency: str | None
-             ) -> dict[str, int]:  # fmt: skip
+def measured(
+    budgets: Sequence[Budget],
+    tokens: int,
+    cost_nanos: int | None,
+    currency: str | None,
+    billed_nanos: int | None = None,
+    billed_currency: str | None = None,
+) -> dict[str, int]:
     """Return what a settled call takes from each budget, by budget id.
 
     `tokens` is input plus output. A fact is never refused: it counts in full, above a hold or
-    after it expired. An unpriced call takes nothing from a money budget.
+    after it expired. A money budget counts what the subject is billed, else the cost, whichever is
+    in its currency. An unpriced call takes nothing from it.
     """
     taken = {}
     for budget in budgets:
@@ -185,6 +195,8 @@ def measured(budgets: Sequence[Budget], tokens: int, cost_nanos: int | None, cur
             taken[budget.id] = 1
         elif budget.measure is Measure.TOKENS:
             taken[budget.id] = tokens
+        elif billed_nanos is not None and billed_currency == budget.currency:
+            taken[budget.id] = billed_nanos
         elif cost_nanos is not None and currency == budget.currency:
             taken[budget.id] = cost_nanos
     return taken

@@ -57,13 +57,16 @@ class Bound:
 
     `input_tokens` and `output_tokens` are upper bounds in tokens; None means that nothing in the
     request or in the model's limits bounds it. `cost_nanos` is the bound in money, None when no
-    rate card covers it. Hosted tools are not bounded by anything.
+    rate card covers it. Hosted tools are not bounded by anything. `billed_nanos` bounds what the
+    subject is billed, where that is not the cost (`billed_currency` says so; None: it is the same).
     """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_nanos: int | None = None
     currency: str | None = None
+    billed_nanos: int | None = None
+    billed_currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Bound what a call can cost before it is sent. Pure; an upper bound, never a record."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from meter.core.call import Bound
 from meter.core.money import multiply
@@ -44,6 +45,18 @@ def bound(
     if cost_nanos is None:
         return Bound(input_tokens, output_tokens)
     return Bound(input_tokens, output_tokens, cost_nanos, card.currency)
+
+
+def bound_billed(known: Bound, card: RateCard, *, at_us: int, tier: str | None = None) -> Bound:
+    """Return the bound with the most that this resale card bills for the same tokens."""
+    billed = bound(
+        card,
+        input_tokens=known.input_tokens,
+        output_tokens=known.output_tokens,
+        at_us=at_us,
+        tier=tier,
+    )
+    return replace(known, billed_nanos=billed.cost_nanos, billed_currency=card.currency)
 
 
 def _reachable(card: RateCard, tier: str, at_us: int, input_tokens: int) -> list[Rate]:

@@ -14,7 +14,10 @@ class UsageEvent:
 
     `ended_us` is microseconds UTC; `first_byte_us` when the first byte of the answer's body came
     (None: none came). `usage` is None when nobody knows it (*unsettled*). `charge.amount_nanos`
-    is None when the call is unpriced. `issuer` is who bills us. `counted_output_tokens` is our own
+    is None when the call is unpriced. `charge` is the cost: what is owed to the `issuer`, who bills
+    us. `listed` is the same usage at the published price, `billed` what the subject owes; None
+    there means the same as `charge`, and `listed_charge` and `billed_charge` answer either way.
+    `counted_output_tokens` is our own
     count of the delivered output, None when it was not counted. `provider_cost_nanos` is the cost
     that the provider itself reported, kept beside ours. `defects` are sentences on what was
     malformed in the answer. `billing_ids` name work that other calls may show again: the first
@@ -38,6 +41,18 @@ class UsageEvent:
     response_id: str | None = None
     billing_ids: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()
+    listed: Charge | None = None
+    billed: Charge | None = None
+
+    @property
+    def listed_charge(self) -> Charge:
+        """Return the charge at the published price."""
+        return self.charge if self.listed is None else self.listed
+
+    @property
+    def billed_charge(self) -> Charge:
+        """Return the charge that the subject owes."""
+        return self.charge if self.billed is None else self.billed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +60,8 @@ class Correction:
     """A further statement on a call that already has its record: the whole truth as now known.
 
     `number` counts a call's corrections from 1. Nothing is edited: reports take the latest.
-    `reason` is one sentence, `author` who or what made it ("late settle", "alice").
+    `reason` is one sentence, `author` who or what made it ("late settle", "alice"). `listed` and
+    `billed` as in `UsageEvent`.
     """
 
     id: UUID
@@ -58,6 +74,8 @@ class Correction:
     reason: str
     author: str
     outcome: Outcome | None = None
+    listed: Charge | None = None
+    billed: Charge | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Write money down twice: one debit account, one credit account, one amount, never changed.
 
 Accounts are plain texts: `spend:<subject>` (what a subject has used), `payable:<issuer>` (what is
-owed to who bills us). Corrections are further entries.
+owed to who bills us), `receivable:<subject>` (what a subject owes us) and `revenue:<issuer>` (what
+is earned with what that issuer serves). Corrections are further entries.
 """
 
 from collections import defaultdict
@@ -41,18 +42,38 @@ class Balance:
     credits: int = 0
 
 
-def entries_of(call: Call, issuer: str, charge: Charge) -> tuple[Entry, ...]:
+def entries_of(
+    call: Call, issuer: str, charge: Charge, billed: Charge | None = None
+) -> tuple[Entry, ...]:
     """Return the entries of a settled call: what its subject used is owed to its issuer.
 
-    A free or unpriced call makes none.
+    Where the subject is billed by a resale card, that charge is its debt and our revenue. A free
+    or unpriced charge makes no entry.
     """
-    if not charge.amount_nanos or charge.currency is None:
-        return ()
-    subject = call.attribution.subject or NOBODY
-    return (
-        Entry(call.id, 0, call.started_us, f"spend:{subject}", f"payable:{issuer}",
-              charge.amount_nanos, charge.currency),
-    )  # fmt: skip
+    subject = call.attribution.subject
+    made: list[Entry] = []
+    if charge.amount_nanos and charge.currency is not None:
+        debit, credit = cost_accounts(subject, issuer)
+        made.append(
+            Entry(call.id, 0, call.started_us, debit, credit, charge.amount_nanos, charge.currency)
+        )
+    if billed is not None and billed.amount_nanos and billed.currency is not None:
+        debit, credit = billed_accounts(subject, issuer)
+        made.append(
+            Entry(call.id, len(made), call.started_us, debit, credit, billed.amount_nanos,
+                  billed.currency)
+        )  # fmt: skip
+    return tuple(made)
+
+
+def cost_accounts(subject: str | None, issuer: str) -> tuple[str, str]:
+    """Return the accounts of a cost, debit and credit."""
+    return f"spend:{subject or NOBODY}", f"payable:{issuer}"
+
+
+def billed_accounts(subject: str | None, issuer: str) -> tuple[str, str]:
+    """Return the accounts of what a subject is billed, debit and credit."""
+    return f"receivable:{subject or NOBODY}", f"revenue:{issuer}"
 
 
 def balances_of(entries: Iterable[Entry]) -> dict[tuple[str, str], Balance]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from meter.core.budgets import Hold, Refusal
-from meter.core.call import Call, Observation
+from meter.core.call import Attribution, Call, Observation
 from meter.core.event import UsageEvent
-from meter.core.rates import RateCard
+from meter.core.rates import Pricing, RateCard
 from meter.core.reading import Reading
 
 
@@ -98,6 +98,23 @@ class PriceSource(Protocol):
         """Return the card in force at the moment, None when no price is known."""
 
 
+class Books(Protocol):
+    """What prices there are beside the published ones."""
+
+    def pricing(
+        self,
+        listed: RateCard | None,
+        *,
+        provider: str,
+        issuer: str,
+        upstream: str | None,
+        model: str,
+        attribution: Attribution,
+        at_us: int,
+    ) -> Pricing:
+        """Return what a call to this model is rated with; `listed` is its published card."""
+
+
 class Store(Protocol):
     """Where records go. Every write has an id chosen by the caller; repeating one is a no-op.
 
@@ -122,11 +139,16 @@ class Store(Protocol):
         """
 
     def settle(
-        self, event: UsageEvent, card: RateCard | None = None, *, on_this_thread: bool = False
+        self,
+        event: UsageEvent,
+        card: RateCard | None = None,
+        others: tuple[RateCard, ...] = (),
+        *,
+        on_this_thread: bool = False,
     ) -> Future[None]:
         """Durably record how the call ended; its holds end in the same transaction.
 
-        `card` is the one that rated it.
+        `card` is the one that rated its cost, `others` those that rated it in other price books.
         """
 
     def release(self, call: Call) -> Future[None]:

@@ -170,6 +170,42 @@ def _content_hash(card: RateCard) -> str:
     return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why a price book has no card for a call, in one sentence."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """What one call is rated with, in each price book.
+
+    `cost` is what its issuer bills us by (contract, else list). `listed` is the published price
+    and `billed` what its subject is billed by (resale); None there means: the same as `cost`.
+    """
+
+    cost: RateCard | Missing | None
+    listed: RateCard | Missing | None = None
+    billed: RateCard | Missing | None = None
+
+    @property
+    def cost_card(self) -> RateCard | None:
+        """Return the card of the cost, None when there is none."""
+        return self.cost if isinstance(self.cost, RateCard) else None
+
+    @property
+    def other_cards(self) -> tuple[RateCard, ...]:
+        """Return the cards beside that of the cost."""
+        return tuple(c for c in (self.listed, self.billed) if isinstance(c, RateCard))
+
+    @property
+    def cards(self) -> tuple[RateCard, ...]:
+        """Return every card."""
+        own = () if self.cost_card is None else (self.cost_card,)
+        return (*own, *self.other_cards)
+
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meter.core.money import Quantity, multiply
-from meter.core.rates import STANDARD, Rate, RateCard
+from meter.core.rates import STANDARD, Missing, Pricing, Rate, RateCard
 from meter.core.units import CONTAINERS, CONTENTS, UNITS
 from meter.core.usage import Usage
 
@@ -45,7 +45,7 @@ class Charge:
 
 def rate(
     usage: Usage,
-    card: RateCard | None,
+    card: RateCard | Missing | None,
     *,
     at_us: int,
     tier: str | None = None,
@@ -56,8 +56,8 @@ def rate(
     `tier` is the service tier the provider says it used (None: standard). `at_us` picks the
     time-of-day window. A rate for `requests` bills the call itself once.
     """
-    if card is None:
-        return _unpriced("no rate card covers this model at this time")
+    if not isinstance(card, RateCard):
+        return _unpriced(card.reason if card else "no rate card covers this model at this time")
     wanted = tier or STANDARD
     rates = card.rates_for(wanted, at_us, int(usage.get("input_tokens", 0)), traits or {})
     if rates is None:
@@ -69,6 +69,54 @@ def rate(
         return _unpriced(f"rate card {card.id} has no rate for {', '.join(missing)}", card)
     lines = tuple(_lines(usage, rates))
     return Charge(lines, sum(line.amount_nanos for line in lines), card.currency, card.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Charges:
+    """The money of one call in each price book; None: the same as the cost."""
+
+    cost: Charge
+    listed: Charge | None = None
+    billed: Charge | None = None
+
+
+def rate_in_books(
+    usage: Usage | None,
+    pricing: Pricing,
+    *,
+    at_us: int,
+    tier: str | None = None,
+    traits: Mapping[str, str] | None = None,
+) -> Charges:
+    """Rate one call's usage in every price book, as `rate_ended` does it in one."""
+
+    def charged(card: RateCard | Missing | None) -> Charge:
+        return rate_ended(usage, card, at_us=at_us, tier=tier, traits=traits)
+
+    # What owes nothing needs no price to say so.
+    others = [
+        None if c is None or (isinstance(c, Missing) and usage is not None and not usage)
+        else charged(c)
+        for c in (pricing.listed, pricing.billed)
+    ]  # fmt: skip
+    return Charges(charged(pricing.cost), *others)
+
+
+def rate_ended(
+    usage: Usage | None,
+    card: RateCard | Missing | None,
+    *,
+    at_us: int,
+    tier: str | None = None,
+    traits: Mapping[str, str] | None = None,
+) -> Charge:
+    """Rate what an ended call owes: an unknown usage is unpriced, and an empty one is free."""
+    known = card if isinstance(card, RateCard) else None
+    if usage is None:
+        return Charge((), None, None, known.id if known else None, "the usage is not known")
+    if not usage:
+        return Charge((), 0, known.currency if known else None, known.id if known else None)
+    return rate(usage, card, at_us=at_us, tier=tier, traits=traits)
 
 
 def exclusive_quantities(usage: Usage, priced: Mapping[str, Rate]) -> dict[str, Quantity]:

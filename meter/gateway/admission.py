@@ -14,6 +14,7 @@ from typing import Final
 from meter.core.affording import output_within
 from meter.core.budgets import Hold, Refusal
 from meter.core.ports import Answer
+from meter.core.rates import RateCard
 from meter.errors import StoreError
 from meter.gateway.lowering import answers_of, limit_of, lowered
 from meter.gateway.rejections import ClientLeft
@@ -101,9 +102,7 @@ class Door:
         reading, bound = call.reading, call.call.bound
         if row is None or reading.model is None:
             return None
-        card = self._pipeline.prices.card_for(
-            call.call.provider, reading.model, call.call.started_us
-        )
+        card, billed = call.pricing.cost_card, call.pricing.billed
         most = output_within(
             row.budget,
             row.left,
@@ -111,6 +110,7 @@ class Door:
             input_tokens=bound.input_tokens,
             at_us=call.call.started_us,
             tier=reading.service_tier,
+            billed=billed if isinstance(billed, RateCard) else None,
         )
         if most is None:
             return None

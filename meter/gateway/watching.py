@@ -7,6 +7,7 @@ first bills it, once. Called by `app`, on the event loop.
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Final
 
 import aiohttp
@@ -123,6 +124,7 @@ async def _get(
         body=b"",
         attribution=Attribution(row.subject, tags, row.key_id),
     )
+    call.call = replace(call.call, upstream=upstream.name)
     call.estimate()
     shape: Shape = "anthropic" if row.family.startswith("messages/") else "openai"
     sent = [("accept-encoding", "identity"), ("anthropic-version", "2023-06-01")]

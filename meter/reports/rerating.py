@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from meter.clock import new_id, now_us
 from meter.core import rating
+from meter.core.call import Attribution
 from meter.core.event import Correction
-from meter.core.ports import PriceSource
-from meter.core.rates import RateCard
-from meter.core.rating import Charge
+from meter.core.ports import Books, PriceSource
+from meter.core.rates import Pricing, RateCard
+from meter.core.rating import Charge, Charges
 from meter.store.reads import CallRow
 
 REASON = "rated again with the prices as they are known now"
@@ -20,11 +21,16 @@ REASON = "rated again with the prices as they are known now"
 
 @dataclass(frozen=True, slots=True)
 class Rerating:
-    """One call whose amount comes out differently: as it stands, and as it is rated now."""
+    """One call whose amounts come out differently: as it stands, and as it is rated now."""
 
     call: CallRow
-    charge: Charge
-    card: RateCard | None
+    charges: Charges
+    cards: tuple[RateCard, ...]
+
+    @property
+    def charge(self) -> Charge:
+        """Return the cost as it is rated now."""
+        return self.charges.cost
 
     def correction(self, author: str) -> Correction:
         """Return the correction that makes the call say what it is rated now."""
@@ -40,6 +46,8 @@ class Rerating:
             charge=self.charge,
             reason=REASON,
             author=author,
+            listed=self.charges.listed,
+            billed=self.charges.billed,
         )
 
 
@@ -66,24 +74,31 @@ class RerateRow:
         return (self.after_nanos or 0) - (self.before_nanos or 0)
 
 
-def rerated(calls: Iterable[CallRow], prices: PriceSource) -> Iterator[Rerating]:
-    """Yield the calls whose amount comes out differently; those nobody knows usage of stay."""
+def rerated(
+    calls: Iterable[CallRow], prices: PriceSource, books: Books | None = None
+) -> Iterator[Rerating]:
+    """Yield the calls whose amounts come out differently; those nobody knows usage of stay."""
     for call in calls:
         if call.state != "settled" or not call.usage:
             continue
-        card = card_of(call, prices)
-        charge = rating.rate(
+        pricing = pricing_of(call, prices, books)
+        charges = rating.rate_in_books(
             call.usage,
-            card,
+            pricing,
             at_us=call.started_us,
             tier=call.service_tier,
             traits=dict(call.traits),
         )
-        if (charge.amount_nanos, charge.currency) == (call.cost_nanos, call.currency):
-            continue
-        if charge.amount_nanos is None and call.cost_nanos is None:
-            continue
-        yield Rerating(call, charge, card)
+        before = (Charge((), call.cost_nanos, call.currency, None), call.listed, call.billed)
+        after = (charges.cost, charges.listed or charges.cost, charges.billed or charges.cost)
+        if any(_differ(one, other) for one, other in zip(before, after, strict=True)):
+            yield Rerating(call, charges, pricing.cards)
+
+
+def _differ(before: Charge, after: Charge) -> bool:
+    if before.amount_nanos is None and after.amount_nanos is None:
+        return False
+    return (before.amount_nanos, before.currency) != (after.amount_nanos, after.currency)
 
 
 def summed(changes: Iterable[Rerating]) -> list[RerateRow]:
@@ -128,15 +143,34 @@ def _row(key: tuple[str, str | None, str | None], changes: list[Rerating]) -> Re
     )
 
 
-def card_of(call: CallRow, prices: PriceSource) -> RateCard | None:
-    """Return the card of the model that served; the requested one's for its snapshots.
+def pricing_of(call: CallRow, prices: PriceSource, books: Books | None = None) -> Pricing:
+    """Return the price of the model that served; the requested one's for its snapshots.
 
     The rule of the pipeline, which the tests hold the two to.
     """
     requested, served = call.model_requested, call.model_served
-    card = None
+    pricing = Pricing(None)
     if served is not None:
-        card = prices.card_for(call.provider, served, call.started_us)
-    if card is None and requested is not None and (served or requested).startswith(requested):
-        card = prices.card_for(call.provider, requested, call.started_us)
-    return card
+        pricing = _pricing(call, served, prices, books)
+    if (
+        pricing.cost_card is None
+        and requested is not None
+        and (served or requested).startswith(requested)
+    ):
+        pricing = _pricing(call, requested, prices, books)
+    return pricing
+
+
+def _pricing(call: CallRow, model: str, prices: PriceSource, books: Books | None) -> Pricing:
+    card = prices.card_for(call.provider, model, call.started_us)
+    if books is None:
+        return Pricing(card)
+    return books.pricing(
+        card,
+        provider=call.provider,
+        issuer=call.issuer,
+        upstream=call.upstream,
+        model=model,
+        attribution=Attribution(call.subject, call.tags, call.key_id),
+        at_us=call.started_us,
+    )

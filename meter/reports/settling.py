@@ -8,19 +8,25 @@ from meter.clock import new_id, now_us
 from meter.core import rating
 from meter.core.call import Basis
 from meter.core.event import Correction
-from meter.core.ports import PriceSource
+from meter.core.ports import Books, PriceSource
 from meter.core.rates import RateCard
-from meter.core.rating import Charge
 from meter.core.usage import Usage
 from meter.errors import InputError
-from meter.reports.rerating import card_of
+from meter.reports.rerating import pricing_of
 from meter.store.reads import CallRow
 
 
 def settled_by_hand(
-    call: CallRow, usage: Usage, basis: Basis, prices: PriceSource, *, reason: str, author: str
-) -> tuple[Correction, RateCard | None]:
-    """Return the correction that gives a call this usage, and the card that rates it.
+    call: CallRow,
+    usage: Usage,
+    basis: Basis,
+    prices: PriceSource,
+    books: Books | None = None,
+    *,
+    reason: str,
+    author: str,
+) -> tuple[Correction, tuple[RateCard, ...]]:
+    """Return the correction that gives a call this usage, and the cards that rate it.
 
     An empty usage says that nothing is owed. Raises: InputError for a call still in flight, a
     basis of *unknown*, and a reason or an author that is not said.
@@ -32,16 +38,14 @@ def settled_by_hand(
     for name, text in (("a reason", reason), ("an author", author)):
         if not text.strip():
             raise InputError(f"found no text, expected {name} for this correction")
-    card = card_of(call, prices)
-    charge = Charge((), 0, card.currency if card else None, card.id if card else None)
-    if usage:
-        charge = rating.rate(
-            usage,
-            card,
-            at_us=call.started_us,
-            tier=call.service_tier,
-            traits=dict(call.traits),
-        )
+    pricing = pricing_of(call, prices, books)
+    charges = rating.rate_in_books(
+        usage,
+        pricing,
+        at_us=call.started_us,
+        tier=call.service_tier,
+        traits=dict(call.traits),
+    )
     made = Correction(
         id=new_id(),
         call_id=call.id,
@@ -49,8 +53,10 @@ def settled_by_hand(
         at_us=now_us(),
         usage=usage,
         basis=basis,
-        charge=charge,
+        charge=charges.cost,
         reason=reason,
         author=author,
+        listed=charges.listed,
+        billed=charges.billed,
     )
-    return made, card
+    return made, pricing.cards

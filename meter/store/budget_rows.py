@@ -130,7 +130,10 @@ def taken_by(budgets: Sequence[Budget], ending: AnyRow) -> dict[str, int]:
     if ending["outcome"] == _REFUSED:
         return {}
     tokens = (ending["input_tokens"] or 0) + (ending["output_tokens"] or 0)
-    return measured(budgets, tokens, ending["cost_nanos"], ending["currency"])
+    return measured(
+        budgets, tokens, ending["cost_nanos"], ending["currency"], ending["billed_nanos"],
+        ending["billed_currency"],
+    )  # fmt: skip
 
 
 def counted_budget_from_row(row: AnyRow) -> CountedBudget:

@@ -20,9 +20,11 @@ from meter.errors import MeterError
 from meter.store.budget_rows import CountedBudget, counted_budget_from_row, taken_by
 from meter.store.corrections import difference
 from meter.store.encoding import (
+    BOOK_COLUMNS,
     ROUTE_COLUMNS,
     AnyRow,
     believable,
+    book_from_row,
     card_from_row,
     charge_from_row,
     pairs_from_json,
@@ -199,7 +201,10 @@ class _Check:
 
     def _routes(self) -> Iterator[Finding]:
         for row in self._rows(select(routes)):
-            hashed = route_id(*[row[name] for name in ROUTE_COLUMNS])
+            books = [row[name] for name in BOOK_COLUMNS]
+            hashed = route_id(
+                *[row[name] for name in ROUTE_COLUMNS], *(books if any(books) else ())
+            )
             if hashed != row["id"]:
                 yield Finding(
                     "routes are what their ids say", str(row["id"]), f"it hashes to {hashed}"
@@ -279,39 +284,48 @@ class _Check:
                 call_id,
                 f"the lines sum to {total} nanos, the cost is {charge.amount_nanos}",
             )
-        if not usage or charge.card_id is None:
-            if charge.amount_nanos:
-                yield Finding(
-                    "costs follow from usage and rate card",
-                    call_id,
-                    f"the cost is {charge.amount_nanos} nanos without usage or rate card",
-                )
-            return
-        card = self.cards.get(charge.card_id)
-        if card is None:
-            yield Finding(
-                "rate cards are stored", call_id, f"rate card {charge.card_id} is not there"
-            )
-            return
         merged = {
             name: event[name] if version[name] is None else version[name]
             for name in ("service_tier", "traits")
         }
-        again = believable(
-            rate(
-                usage,
-                card,
-                at_us=event["started_us"],
-                tier=merged["service_tier"],
-                traits=dict(pairs_from_json(merged["traits"])),
+        charges = {
+            "cost": charge,
+            "published price": book_from_row(version, "list"),
+            "billed amount": book_from_row(version, "billed"),
+        }
+        for name, charge in ((name, made) for name, made in charges.items() if made is not None):
+            if not usage or charge.card_id is None:
+                if charge.amount_nanos:
+                    yield Finding(
+                        "costs follow from usage and rate card",
+                        call_id,
+                        f"the {name} is {charge.amount_nanos} nanos without usage or rate card",
+                    )
+                continue
+            card = self.cards.get(charge.card_id)
+            if card is None:
+                yield Finding(
+                    "rate cards are stored", call_id, f"rate card {charge.card_id} is not there"
+                )
+                continue
+            again = believable(
+                rate(
+                    usage,
+                    card,
+                    at_us=event["started_us"],
+                    tier=merged["service_tier"],
+                    traits=dict(pairs_from_json(merged["traits"])),
+                )
             )
-        )
-        if (again.amount_nanos, again.lines) != (charge.amount_nanos, charge.lines):
-            yield Finding(
-                "costs follow from usage and rate card",
-                call_id,
-                f"the cost is {charge.amount_nanos} nanos, and rated again {again.amount_nanos}",
-            )
+            lines = charge.lines if name == "cost" else again.lines
+            found = (charge.amount_nanos, charge.currency, lines)
+            if found != (again.amount_nanos, again.currency, again.lines):
+                yield Finding(
+                    "costs follow from usage and rate card",
+                    call_id,
+                    f"the {name} is {charge.amount_nanos} nanos, "
+                    f"and rated again {again.amount_nanos}",
+                )
 
     def _spend(self, event: AnyRow, latest: AnyRow) -> None:
         if not self.budgets:
@@ -370,11 +384,14 @@ class _Alongside:
 
 def _first_entries(event: AnyRow) -> dict[tuple[str, str, str], int]:
     """Return what a call's own entries ought to be: (debit, credit, currency) and amount."""
-    if not event["cost_nanos"] or event["currency"] is None:
-        return {}
-    spend = f"spend:{event['subject'] or NOBODY}"
-    payable = f"payable:{event['issuer']}"
-    return {(spend, payable, event["currency"]): event["cost_nanos"]}
+    subject, issuer = event["subject"] or NOBODY, event["issuer"]
+    owed: dict[tuple[str, str, str], int] = {}
+    if event["cost_nanos"] and event["currency"] is not None:
+        owed[f"spend:{subject}", f"payable:{issuer}", event["currency"]] = event["cost_nanos"]
+    if event["billed_nanos"] and event["billed_currency"] is not None:
+        key = (f"receivable:{subject}", f"revenue:{issuer}", event["billed_currency"])
+        owed[key] = event["billed_nanos"]
+    return owed
 
 
 def _entries_as_expected(

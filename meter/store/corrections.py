@@ -5,7 +5,7 @@ Called by `writing`; a correction is rare, so it costs statements of its own.
 
 from uuid import UUID, uuid5
 
-from meter.core.ledger import NOBODY, Entry
+from meter.core.ledger import Entry, billed_accounts, cost_accounts
 from meter.errors import ConflictingWrite, StoreError
 from meter.store.batch import Batch
 from meter.store.encoding import ENDING_COLUMNS, AnyRow, Row
@@ -79,20 +79,23 @@ def _apply(batch: Batch, event: AnyRow, before: AnyRow, after: Row) -> None:
 
 def difference(event: AnyRow, before: AnyRow, after: AnyRow) -> list[Entry]:
     """Return the entries of the correction `after`: what it adds, or gives back."""
-    spend = f"spend:{event['subject'] or NOBODY}"
-    payable = f"payable:{event['issuer']}"
-    change: dict[str, int] = {}
-    for ending, sign in ((before, -1), (after, 1)):
-        if ending["cost_nanos"] and ending["currency"] is not None:
-            currency = ending["currency"]
-            change[currency] = change.get(currency, 0) + sign * ending["cost_nanos"]
+    sides = (
+        (cost_accounts(event["subject"], event["issuer"]), "cost_nanos", "currency"),
+        (billed_accounts(event["subject"], event["issuer"]), "billed_nanos", "billed_currency"),
+    )
     made: list[Entry] = []
-    for currency, nanos in sorted(change.items()):
-        if nanos:
-            debit, credit = (spend, payable) if nanos > 0 else (payable, spend)
-            made.append(
-                Entry(after["id"], len(made), after["at_us"], debit, credit, abs(nanos), currency)
-            )
+    for (debit, credit), amount, currency_of in sides:
+        change: dict[str, int] = {}
+        for ending, sign in ((before, -1), (after, 1)):
+            if ending[amount] and ending[currency_of] is not None:
+                currency = ending[currency_of]
+                change[currency] = change.get(currency, 0) + sign * ending[amount]
+        for currency, nanos in sorted(change.items()):
+            if nanos:
+                pair = (debit, credit) if nanos > 0 else (credit, debit)
+                made.append(
+                    Entry(after["id"], len(made), after["at_us"], *pair, abs(nanos), currency)
+                )
     return made
 
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import RowMapping
@@ -30,6 +31,9 @@ Row = dict[str, Any]
 
 AnyRow = Mapping[str, Any] | RowMapping
 """A row to read from: our own, or one that SQLAlchemy gave."""
+
+Book = Literal["list", "billed"]
+"""Another price book than the cost's, as columns name it."""
 
 UNIT_COLUMNS = (
     "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens",
@@ -140,6 +144,32 @@ def charge_to_row(charge: Charge) -> Row:
     }
 
 
+def books_to_row(listed: Charge | None, billed: Charge | None) -> Row:
+    """Return the columns of the other price books, null where the price is that of the cost.
+
+    Their lines are not kept: they follow from the usage and the card.
+    """
+    row: Row = {}
+    for book, charge in (("list", listed), ("billed", billed)):
+        row[f"{book}_nanos"] = None if charge is None else charge.amount_nanos
+        row[f"{book}_currency"] = None if charge is None else clean(charge.currency)
+        row[f"{book}_card_id"] = None if charge is None else clean(charge.card_id)
+        row[f"{book}_unpriced"] = None if charge is None else clean(charge.unpriced)
+    return row
+
+
+NO_BOOKS = MappingProxyType(books_to_row(None, None))
+"""The columns of the other price books of a call that has only a cost."""
+
+
+def book_from_row(row: AnyRow, book: Book) -> Charge | None:
+    """Return the charge of another price book without its lines, None when it is the cost's."""
+    told = (row[f"{book}_currency"], row[f"{book}_card_id"], row[f"{book}_unpriced"])
+    if not any(text is not None for text in told):
+        return None
+    return Charge((), row[f"{book}_nanos"], *told)
+
+
 def charge_from_row(row: AnyRow) -> Charge:
     """Return the charge that a row holds."""
     lines = tuple(_line_from_list(parts) for parts in json.loads(row["lines"] or "[]"))
@@ -204,6 +234,10 @@ def event_to_row(event: UsageEvent, *, swept: bool = False) -> Row:
     charge = charge_to_row(event.charge)
     comparable = charge["currency"] is not None and call.bound.currency == event.charge.currency
     row.update(charge)
+    if event.listed is None and event.billed is None:
+        row.update(NO_BOOKS)
+    else:
+        row.update(books_to_row(event.listed, event.billed))
     row.update(usage_to_row(event.usage))
     row.update(
         operation_id=None if call.operation_id == call.id else call.operation_id,
@@ -245,6 +279,8 @@ def event_from_row(row: AnyRow) -> UsageEvent:
         provider_cost_nanos=row["provider_cost_nanos"],
         response_id=row["response_id"],
         defects=texts_from_json(row["defects"]),
+        listed=book_from_row(row, "list"),
+        billed=book_from_row(row, "billed"),
     )
 
 
@@ -252,13 +288,21 @@ ROUTE_COLUMNS = (
     "provider", "issuer", "endpoint", "model_requested", "model_served", "service_tier",
     "upstream", "currency", "rate_card_id", "unpriced",
 )  # fmt: skip
-"""The part of an event that many calls have in common."""
+"""The part of an event that many calls have in common, but for `BOOK_COLUMNS`."""
+
+BOOK_COLUMNS = (
+    "list_currency", "list_card_id", "list_unpriced", "billed_currency", "billed_card_id",
+    "billed_unpriced",
+)  # fmt: skip
+"""What a route says of other price books."""
 
 
 def split_event_row(row: AnyRow) -> tuple[Row, Row]:
     """Return the rows of `usage_events` and of `routes` that an event's row is stored as."""
     route = {name: row[name] for name in ROUTE_COLUMNS}
-    identity = route_id(*route.values())
+    books = [row[name] for name in BOOK_COLUMNS]
+    identity = route_id(*route.values(), *(books if any(books) else ()))
+    route.update(zip(BOOK_COLUMNS, books, strict=True))
     first_byte_us = row["first_byte_us"]
     stored = {
         **row,
@@ -271,7 +315,10 @@ def split_event_row(row: AnyRow) -> tuple[Row, Row]:
 
 @lru_cache(4096)
 def route_id(*route: str | None) -> int:
-    """Return the id of a route: 63 bits of the hash of its columns' values."""
+    """Return the id of a route: 63 bits of the hash of its columns' values.
+
+    Those of other price books are left out where they are all null.
+    """
     digest = hashlib.blake2b(to_json(route).encode(), digest_size=8).digest()
     return int.from_bytes(digest) >> 1
 
@@ -280,6 +327,7 @@ ENDING_COLUMNS = (
     "ended_us", "first_byte_us", *UNIT_COLUMNS, "counted_output_tokens", "cost_nanos",
     "provider_cost_nanos", "status", "basis", "other_units", "lines", "currency", "rate_card_id",
     "unpriced", "model_served", "service_tier", "response_id", "traits", "defects", "outcome",
+    "list_nanos", "billed_nanos", *BOOK_COLUMNS,
 )  # fmt: skip
 """What an event and a correction both say of how a call ended."""
 
@@ -288,6 +336,7 @@ def correction_to_row(correction: Correction) -> Row:
     """Return the row of a correction; what it does not state stays null."""
     row: Row = dict.fromkeys(ENDING_COLUMNS)
     row.update(charge_to_row(correction.charge))
+    row.update(books_to_row(correction.listed, correction.billed))
     row.update(usage_to_row(correction.usage))
     row.update(
         id=correction.id,
@@ -309,6 +358,7 @@ def correction_from_row(row: AnyRow) -> Correction:
         row["id"], row["call_id"], row["number"], row["at_us"], usage_from_row(row),
         BASES[row["basis"]], charge_from_row(row), row["reason"], row["author"],
         None if outcome is None else OUTCOMES[outcome],
+        book_from_row(row, "list"), book_from_row(row, "billed"),
     )  # fmt: skip
 
 

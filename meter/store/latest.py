@@ -8,13 +8,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Subquery, and_, case, exists, func, select
 
-from meter.store.encoding import ENDING_COLUMNS
+from meter.store.encoding import BOOK_COLUMNS, ENDING_COLUMNS
 from meter.store.schema import corrections, routes, usage_events
 
 _WHOLE_TRUTH = (
     "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens",
     "reasoning_tokens", "other_units", "basis", "lines", "cost_nanos", "currency",
-    "rate_card_id", "unpriced",
+    "rate_card_id", "unpriced", "list_nanos", "billed_nanos", *BOOK_COLUMNS,
 )  # fmt: skip
 """What a correction always states; null there means unknown, not unchanged."""
 

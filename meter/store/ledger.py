@@ -26,6 +26,7 @@ from meter.store.reads import AccuracyRow, BudgetRow, CallRow, TimingRow, UsageR
 from meter.store.spool import SpoolingStore
 
 _CLOSE_SECONDS = 10.0
+_MOST_CARDS = 4096
 
 
 class Ledger:
@@ -45,6 +46,7 @@ class Ledger:
         self._engine = open_engine(
             settings.database_url, read_only=read_only, durability=settings.durability
         )
+        self._cards: dict[str, RateCard] = {}
         self._inner: LedgerStore | None = None
         try:
             if read_only:
@@ -110,8 +112,19 @@ class Ledger:
         """Return every budget as it stands now."""
         return reads.budgets(self._engine, now_us=now_us())
 
-    def correct_all(self, corrections: Sequence[tuple[Correction, RateCard | None]]) -> None:
-        """Add corrections to ended calls: all of them or none."""
+    def rate_card(self, card_id: str) -> RateCard | None:
+        """Return a rate card that calls were rated with, None when there is none of that id."""
+        card = self._cards.get(card_id)
+        if card is None:
+            card = reads.rate_card(self._engine, card_id)
+            if card is not None:
+                if len(self._cards) >= _MOST_CARDS:
+                    self._cards.clear()
+                self._cards[card_id] = card
+        return card
+
+    def correct_all(self, corrections: Sequence[tuple[Correction, tuple[RateCard, ...]]]) -> None:
+        """Add corrections to ended calls, each with the cards it names: all of them or none."""
         self._writing().correct_all(corrections)
 
     def usage(

@@ -33,6 +33,7 @@ LEASE_S = 900.0
 """How long a call may be in flight before it counts as lost; a later end is still recorded."""
 
 Result = TypeVar("Result")
+Record = TypeVar("Record", UsageEvent, Correction)
 
 _MOST_KNOWN = 10_000
 _ATTEMPTS_WHEN_INTERRUPTED = 8
@@ -95,17 +96,22 @@ class LedgerStore:
         return cast("Future[tuple[Hold, ...] | Refusal]", answer)
 
     def settle(
-        self, event: UsageEvent, card: RateCard | None = None, *, on_this_thread: bool = False
+        self,
+        event: UsageEvent,
+        card: RateCard | None = None,
+        others: tuple[RateCard, ...] = (),
+        *,
+        on_this_thread: bool = False,
     ) -> "Future[None]":
         """Durably record how the call ended; its holds end in the same transaction.
 
         A fact is never refused: usage above the hold counts in full, and the end of a call that
-        the sweep had given up becomes a correction. `card` is for a call that was not reserved.
+        the sweep had given up becomes a correction. `card` is for a call that was not reserved,
+        `others` are those of other price books that its charges name.
         """
-        charge = believable(event.charge)
-        if charge is not event.charge:
-            event = replace(event, charge=charge)
-        request = Settle(event, event_to_row(event), self._unless_known(card))
+        event = _believable(event)
+        new = tuple(card for card in others if card.id not in self._known_cards)
+        request = Settle(event, event_to_row(event), self._unless_known(card), new)
         answer = self._committer.submit(request, on_this_thread=on_this_thread)
         return cast("Future[None]", answer)
 
@@ -113,27 +119,31 @@ class LedgerStore:
         """Undo `reserve` for a call that was never sent: nothing is owed."""
         return cast("Future[None]", self._committer.submit(Release(call.id)))
 
-    def correct(self, correction: Correction, card: RateCard | None = None) -> "Future[None]":
+    def correct(
+        self,
+        correction: Correction,
+        card: RateCard | None = None,
+        others: tuple[RateCard, ...] = (),
+    ) -> "Future[None]":
         """Durably add a later truth on an ended call, with entries for the difference.
 
-        `card` is the one that the correction's charge names, when it is new to the ledger.
+        `card` and `others` are those that the correction's charges name, when new to the ledger.
         """
-        correction = replace(correction, charge=believable(correction.charge))
+        made = _believable(correction)
         answer = self._committer.submit(
-            Correct(correction, correction_to_row(correction), self._unless_known(card))
+            Correct(made, correction_to_row(made), self._unless_known(card), others)
         )
         return cast("Future[None]", answer)
 
-    def correct_all(self, corrections: Sequence[tuple[Correction, RateCard | None]]) -> None:
+    def correct_all(self, corrections: Sequence[tuple[Correction, tuple[RateCard, ...]]]) -> None:
         """Durably add many corrections in one transaction: all of them or, on an error, none.
 
-        Raises: StoreUnavailable, ConflictingWrite when a call was corrected meanwhile.
+        Each comes with the cards that its charges name. Raises: StoreUnavailable,
+        ConflictingWrite when a call was corrected meanwhile.
         """
         requests = [
-            Correct(made, correction_to_row(made), card)
-            for made, card in (
-                (replace(each, charge=believable(each.charge)), card) for each, card in corrections
-            )
+            Correct(made, correction_to_row(made), None, cards)
+            for made, cards in ((_believable(each), cards) for each, cards in corrections)
         ]
 
         def write() -> None:
@@ -255,6 +265,10 @@ class LedgerStore:
         for request in requests:
             if not isinstance(request, Release) and request.card is not None:
                 self._known_cards.add(request.card.id)
+            if isinstance(request, Settle | Correct) and request.others:
+                self._known_cards.update(card.id for card in request.others)
+        if len(self._known_cards) > _MOST_KNOWN:
+            self._known_cards.clear()
         if len(self._known_routes) > _MOST_KNOWN:
             self._known_routes.clear()
         self._known_routes |= written.route_ids
@@ -278,3 +292,15 @@ class LedgerStore:
                 interrupted += 1
                 if interrupted >= _ATTEMPTS_WHEN_INTERRUPTED:
                     raise
+
+
+def _believable(record: Record) -> Record:
+    """Return the record with every charge unpriced that 64 bits could not sum."""
+    charge = believable(record.charge)
+    if charge is not record.charge:
+        record = replace(record, charge=charge)
+    if record.listed is not None:
+        record = replace(record, listed=believable(record.listed))
+    if record.billed is not None:
+        record = replace(record, billed=believable(record.billed))
+    return record

@@ -31,7 +31,12 @@ class ReadOnlyStore:
         return _refused()
 
     def settle(
-        self, event: UsageEvent, card: RateCard | None = None, *, on_this_thread: bool = False
+        self,
+        event: UsageEvent,
+        card: RateCard | None = None,
+        others: tuple[RateCard, ...] = (),
+        *,
+        on_this_thread: bool = False,
     ) -> Future[None]:
         """Refuse the record."""
         return _refused()

@@ -7,13 +7,14 @@ Called by the façade, the reports and the command line.
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Engine, Select, and_, case, func, or_, select
 
 from meter.core.call import Basis, Outcome
-from meter.core.rating import ChargeLine
+from meter.core.rates import RateCard
+from meter.core.rating import Charge, ChargeLine
 from meter.core.reading import UNMETERED
 from meter.core.usage import Usage
 from meter.errors import InputError
@@ -21,6 +22,9 @@ from meter.store.budget_rows import BudgetRow, budgets, remove_budget, set_budge
 from meter.store.encoding import (
     UNIT_COLUMNS,
     AnyRow,
+    Book,
+    book_from_row,
+    card_from_row,
     charge_from_row,
     pairs_from_json,
     texts_from_json,
@@ -30,7 +34,7 @@ from meter.store.engine import read_connection
 from meter.store.filters import where
 from meter.store.grouping import Dimension, dimensions_of, sorting_key
 from meter.store.latest import latest_events
-from meter.store.schema import open_calls
+from meter.store.schema import open_calls, rate_cards
 from meter.store.types import BASES, BASIS_NUMBERS, OUTCOME_NUMBERS, OUTCOMES
 
 __all__ = [
@@ -44,6 +48,7 @@ __all__ = [
     "calls",
     "count_calls",
     "count_open",
+    "rate_card",
     "remove_budget",
     "set_budget",
     "standing",
@@ -60,7 +65,9 @@ class CallRow:
 
     `state` is "settled", "unsettled" (nobody knows its usage) or "in_flight"; a call in flight
     has no end, outcome, basis or cost yet. Times are microseconds UTC, costs nanos; None means
-    unknown. `unpriced` says why there is no cost. `corrections` counts those applied.
+    unknown. `unpriced` says why there is no cost. `corrections` counts those applied. `listed` is
+    the charge at the published price and `billed` what the subject owes, without lines; where a
+    price book says nothing of its own they are the cost, and `is_resold` is false.
     """
 
     id: UUID
@@ -98,6 +105,9 @@ class CallRow:
     path: str | None
     upstream: str | None
     corrections: int
+    listed: Charge
+    billed: Charge
+    is_resold: bool
 
     @property
     def model(self) -> str | None:
@@ -107,13 +117,15 @@ class CallRow:
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """Sums over the ended calls of one group, in one currency.
+    """Sums over the ended calls of one group, in one currency for each price book.
 
     `group` has a value for each name of `by`, None where a call has none: hours as
     "2026-11-22T10:00+01:00", days and weeks (their Monday) as "2026-11-22", months as "2026-11".
     Tokens are None when no call reported any of that unit, `cost_nanos` when no call is priced;
     calls without a currency stand in the group's row when it has but one. `unpriced` calls used
     something that no rate covers, `unknown` ones are unsettled, `failed` ones ended upstream.
+    `list_nanos` sums the published price, `billed_nanos` what the subjects owe: the cost where a
+    call has no other.
     """
 
     group: tuple[str | None, ...]
@@ -131,6 +143,10 @@ class UsageRow:
     unmetered: int
     failed: int
     refused: int
+    list_nanos: int | None = None
+    list_currency: str | None = None
+    billed_nanos: int | None = None
+    billed_currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,10 +299,11 @@ def usage(
             return []
         dimensions = dimensions_of(by, events, tz, first, last)
         keys = [column.label(f"key{i}") for i, d in enumerate(dimensions) for column in d.columns]
+        currencies = [events.c.currency, *[_told(events, book, "currency") for book in _BOOKS]]
         statement = (
-            select(*keys, events.c.currency, *_sums(events))
+            select(*keys, *currencies, *_sums(events))
             .where(condition)
-            .group_by(*[column for d in dimensions for column in d.columns], events.c.currency)
+            .group_by(*[column for d in dimensions for column in d.columns], *currencies)
         ).execution_options(yield_per=_AT_ONCE)
         with connection.execute(statement) as found:
             return _usage_rows((tuple(row) for row in found), dimensions)
@@ -311,6 +328,14 @@ def count_open(engine: Engine) -> int:
     """Return how many calls are in flight. Raises: StoreUnavailable."""
     with read_connection(engine) as connection:
         return int(connection.execute(select(func.count()).select_from(open_calls)).scalar_one())
+
+
+def rate_card(engine: Engine, card_id: str) -> RateCard | None:
+    """Return a stored rate card, None when there is none of that id. Raises: StoreUnavailable."""
+    with read_connection(engine) as connection:
+        found = connection.execute(select(rate_cards).where(rate_cards.c.id == card_id))
+        row = found.mappings().first()
+        return None if row is None else card_from_row(row)
 
 
 def accuracy(
@@ -405,6 +430,19 @@ def _at_share(ordered: Sequence[int], percent: int) -> int:
 # --- sums -------------------------------------------------------------------------------------
 
 
+_BOOKS: tuple[Book, ...] = ("list", "billed")
+_Currencies = tuple[str | None, str | None, str | None]
+"""That of the cost, of the published price and of what is billed."""
+_NO_CURRENCIES: _Currencies = (None, None, None)
+
+
+def _told(events: Any, book: Book, what: Literal["nanos", "currency"]) -> ColumnElement[Any]:
+    """Return what a price book says of a call: what the cost says, where it says nothing."""
+    own = [events.c[f"{book}_{name}"] for name in ("card_id", "currency", "unpriced")]
+    cost = events.c.cost_nanos if what == "nanos" else events.c.currency
+    return case((func.coalesce(*own).is_(None), cost), else_=events.c[f"{book}_{what}"])
+
+
 def _sums(events: Any) -> list[ColumnElement[Any]]:
     """Return cost, tokens, calls and counts, in the order in which `_usage_row` takes them."""
     refused = events.c.outcome == OUTCOME_NUMBERS[Outcome.REFUSED]
@@ -414,6 +452,7 @@ def _sums(events: Any) -> list[ColumnElement[Any]]:
     )
     return [
         func.sum(events.c.cost_nanos),
+        *[func.sum(_told(events, book, "nanos")) for book in _BOOKS],
         *[func.sum(events.c[name]) for name in UNIT_COLUMNS],
         func.count(),
         *[
@@ -435,25 +474,34 @@ def _usage_rows(
 ) -> list[UsageRow]:
     """Fold the database's groups into the rows asked for."""
     width = sum(len(dimension.columns) for dimension in dimensions)
-    folded: dict[tuple[str | None, ...], dict[str | None, list[int | None]]] = {}
+    after = width + len(_NO_CURRENCIES)
+    folded: dict[tuple[str | None, ...], dict[_Currencies, list[int | None]]] = {}
     for row in found:
         values = iter(row[:width])
         group = tuple(
             dimension.text(*[next(values) for _ in dimension.columns]) for dimension in dimensions
         )
-        sums = [None if value is None else int(value) for value in row[width + 1 :]]
+        sums = [None if value is None else int(value) for value in row[after:]]
         by_currency = folded.setdefault(group, {})
-        currency = row[width]
-        by_currency[currency] = _added(by_currency.get(currency), sums)
+        cost, listed, billed = row[width:after]
+        currencies = (cost, listed, billed)
+        by_currency[currencies] = _added(by_currency.get(currencies), sums)
     rows = []
     for group in sorted(folded, key=sorting_key):
         by_currency = folded[group]
-        if None in by_currency and len(by_currency) == 2:
-            (only,) = [currency for currency in by_currency if currency is not None]
-            by_currency[only] = _added(by_currency[only], by_currency.pop(None))
-        for currency in sorted(by_currency, key=lambda text: (text is None, text)):
-            rows.append(_usage_row(group, currency, by_currency[currency]))
+        for unsaid in [currencies for currencies in by_currency if None in currencies]:
+            agreeing = [c for c in by_currency if c != unsaid and _agree(unsaid, c)]
+            if len(agreeing) == 1:
+                (only,) = agreeing
+                by_currency[only] = _added(by_currency[only], by_currency.pop(unsaid))
+        for currencies in sorted(by_currency, key=sorting_key):
+            rows.append(_usage_row(group, currencies, by_currency[currencies]))
     return rows
+
+
+def _agree(unsaid: _Currencies, said: _Currencies) -> bool:
+    """Whether one says all that the other says, and more."""
+    return all(one is None or one == other for one, other in zip(unsaid, said, strict=True))
 
 
 def _added(sums: list[int | None] | None, more: list[int | None]) -> list[int | None]:
@@ -463,11 +511,16 @@ def _added(sums: list[int | None] | None, more: list[int | None]) -> list[int | 
 
 
 def _usage_row(
-    group: tuple[str | None, ...], currency: str | None, sums: list[int | None]
+    group: tuple[str | None, ...], currencies: _Currencies, sums: list[int | None]
 ) -> UsageRow:
-    cost_nanos, i, cr, cw, o, r = sums[:6]
-    calls, *counts = [count or 0 for count in sums[6:]]
-    return UsageRow(group, currency, cost_nanos, calls, i, cr, cw, o, r, *counts)
+    cost_nanos, list_nanos, billed_nanos, i, cr, cw, o, r = sums[:8]
+    calls, *counts = [count or 0 for count in sums[8:]]
+    currency, listed, billed = currencies
+    unpriced, estimated, unknown, unmetered, failed, refused = counts
+    return UsageRow(
+        group, currency, cost_nanos, calls, i, cr, cw, o, r, unpriced, estimated, unknown,
+        unmetered, failed, refused, list_nanos, listed, billed_nanos, billed,
+    )  # fmt: skip
 
 
 # --- rows -------------------------------------------------------------------------------------
@@ -475,6 +528,8 @@ def _usage_row(
 
 def _call_row(row: AnyRow) -> CallRow:
     charge = charge_from_row(row)
+    bare = Charge((), charge.amount_nanos, charge.currency, charge.card_id, charge.unpriced)
+    billed = book_from_row(row, "billed")
     basis = BASES[row["basis"]]
     return CallRow(
         id=row["call_id"],
@@ -498,8 +553,14 @@ def _call_row(row: AnyRow) -> CallRow:
         response_id=row["response_id"],
         defects=texts_from_json(row["defects"]),
         corrections=row["corrections"],
+        listed=book_from_row(row, "list") or bare,
+        billed=billed or bare,
+        is_resold=billed is not None,
         **_of_both(row),
     )
+
+
+_NO_CHARGE = Charge((), None, None, None)
 
 
 def _open_call_row(row: AnyRow) -> CallRow:
@@ -525,6 +586,9 @@ def _open_call_row(row: AnyRow) -> CallRow:
         response_id=None,
         defects=(),
         corrections=0,
+        listed=_NO_CHARGE,
+        billed=_NO_CHARGE,
+        is_resold=False,
         **_of_both(row),
     )
 

@@ -34,11 +34,12 @@ class Reserve:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Record how a call ended. Answer: None."""
+    """Record how a call ended. Answer: None. `others` are cards of other price books."""
 
     event: UsageEvent
     row: Row
     card: RateCard | None = None
+    others: tuple[RateCard, ...] = ()
 
     @property
     def call_id(self) -> UUID:
@@ -60,6 +61,7 @@ class Correct:
     correction: Correction
     row: Row
     card: RateCard | None = None
+    others: tuple[RateCard, ...] = ()
 
     @property
     def call_id(self) -> UUID:

@@ -107,6 +107,8 @@ usage_events = Table(
     Column("traits", Text),
     Column("defects", Text),
     Column("path", Text),
+    Column("list_nanos", BigInteger),
+    Column("billed_nanos", BigInteger),
     Index(None, "started_us"),
     Index(None, "subject", "started_us"),
     sqlite_with_rowid=False,
@@ -117,7 +119,8 @@ usage_events = Table(
 id. The usage is in the five token columns and in `other_units` (JSON of the quantities without a
 column; null: the usage is unknown). `outcome` and `basis` are numbered in `types`. `swept` is 1
 when nobody saw the call's end and the sweep wrote the row. `bound_cost_nanos` is in the currency
-of the charge.
+of the charge. `list_nanos` and `billed_nanos` are null where the route names no card of that price
+book: the amount is the cost then.
 """
 
 routes = Table(
@@ -134,9 +137,17 @@ routes = Table(
     Column("currency", Text),
     Column("rate_card_id", Text),
     Column("unpriced", Text),
+    Column("list_currency", Text),
+    Column("list_card_id", Text),
+    Column("list_unpriced", Text),
+    Column("billed_currency", Text),
+    Column("billed_card_id", Text),
+    Column("billed_unpriced", Text),
     sqlite_with_rowid=False,
 )
 """What many calls have in common, once: who served which model, rated by which card.
+
+All three columns of a price book are null where its price is that of the cost.
 
 The id is a hash of the rest, so it is known before the row is, and the same everywhere.
 """
@@ -173,6 +184,14 @@ corrections = Table(
     Column("defects", Text),
     Column("reason", Text, nullable=False),
     Column("author", Text, nullable=False),
+    Column("list_nanos", BigInteger),
+    Column("billed_nanos", BigInteger),
+    Column("list_currency", Text),
+    Column("list_card_id", Text),
+    Column("list_unpriced", Text),
+    Column("billed_currency", Text),
+    Column("billed_card_id", Text),
+    Column("billed_unpriced", Text),
     UniqueConstraint("call_id", "number"),
     sqlite_with_rowid=False,
 )
@@ -264,6 +283,23 @@ rate_cards = Table(
     sqlite_with_rowid=False,
 )
 """Every card that a call was rated with; the id is the hash of what it says."""
+
+price_files = Table(
+    "price_files",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("imported_us", BigInteger, nullable=False),
+    Column("removed_us", BigInteger),
+    Column("format", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Imported rate files, which every process on this ledger uses: of each name the highest number
+holds, unless it was removed. `hash` is that of the content.
+"""
 
 keys = Table(
     "keys",

@@ -22,7 +22,13 @@ from meter.core.call import Call
 from meter.core.event import UsageEvent
 from meter.core.rates import RateCard
 from meter.errors import MeterError, StoreUnavailable
-from meter.store.encoding import card_from_row, card_to_row, event_from_row, event_to_row
+from meter.store.encoding import (
+    NO_BOOKS,
+    card_from_row,
+    card_to_row,
+    event_from_row,
+    event_to_row,
+)
 from meter.store.ledger_store import LedgerStore
 
 logger = logging.getLogger("meter")
@@ -61,11 +67,16 @@ class SpoolingStore:
         return self._or_else(future, lambda: ())
 
     def settle(
-        self, event: UsageEvent, card: RateCard | None = None, *, on_this_thread: bool = False
+        self,
+        event: UsageEvent,
+        card: RateCard | None = None,
+        others: tuple[RateCard, ...] = (),
+        *,
+        on_this_thread: bool = False,
     ) -> "Future[None]":
         """Record how the call ended, in the ledger or in the file."""
-        future = self._inner.settle(event, card, on_this_thread=on_this_thread)
-        return self._or_else(future, lambda: self._append(event, card))
+        future = self._inner.settle(event, card, others, on_this_thread=on_this_thread)
+        return self._or_else(future, lambda: self._append(event, card, others))
 
     def release(self, call: Call) -> "Future[None]":
         """Undo `reserve`; what the ledger could not take need not be undone in it."""
@@ -81,7 +92,7 @@ class SpoolingStore:
         with self._lock, _locked(self._path) as lines:
             if not lines:
                 return 0
-            written = [self._inner.settle(event, card) for event, card in _records(lines)]
+            written = [self._inner.settle(*record) for record in _records(lines)]
             for future in written:
                 _settled(future)
             self._path.unlink(missing_ok=True)
@@ -89,8 +100,10 @@ class SpoolingStore:
         logger.warning("wrote %d spooled records into the ledger", len(written))
         return len(written)
 
-    def _append(self, event: UsageEvent, card: RateCard | None) -> None:
-        line = _line(event, card)
+    def _append(
+        self, event: UsageEvent, card: RateCard | None, others: tuple[RateCard, ...] = ()
+    ) -> None:
+        line = _line(event, card, others)
         with self._lock, _locked(self._path, read=False):
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
@@ -137,25 +150,28 @@ def _settled(future: "Future[None]") -> None:
         logger.error("a spooled record is refused by the ledger: %s", error)
 
 
-def _line(event: UsageEvent, card: RateCard | None) -> bytes:
+def _line(event: UsageEvent, card: RateCard | None, others: tuple[RateCard, ...] = ()) -> bytes:
     record = {
         "event": event_to_row(event),
         "billing_ids": event.billing_ids,
         "card": None if card is None else card_to_row(card),
+        "others": [card_to_row(other) for other in others],
     }
     return json.dumps(record, default=str, ensure_ascii=True).encode() + b"\n"
 
 
-def _records(lines: list[bytes]) -> Iterator[tuple[UsageEvent, RateCard | None]]:
+def _records(
+    lines: list[bytes],
+) -> Iterator[tuple[UsageEvent, RateCard | None, tuple[RateCard, ...]]]:
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-            row = record["event"]
+            row = {**NO_BOOKS, **record["event"]}
             for name in ("call_id", "operation_id"):
                 row[name] = UUID(row[name]) if row[name] else None
             card = None if record["card"] is None else card_from_row(record["card"])
             event = replace(event_from_row(row), billing_ids=tuple(record["billing_ids"]))
-            yield event, card
+            yield event, card, tuple(card_from_row(other) for other in record.get("others", ()))
         except (ValueError, KeyError, TypeError) as error:
             # The last line of a file whose writer was killed half-way; its call is in the ledger
             # as an open call or was never acknowledged.

@@ -211,10 +211,16 @@ def _once(batch: Batch, request: Settle) -> Settle:
     event = replace(
         event,
         usage=Usage(),
-        charge=Charge((), 0, event.charge.currency, event.charge.card_id),
+        charge=_nothing(event.charge),
+        listed=None if event.listed is None else _nothing(event.listed),
+        billed=None if event.billed is None else _nothing(event.billed),
         defects=(*event.defects, f"this work is billed with call {others[0]}"),
     )
     return replace(request, event=event, row=event_to_row(event))
+
+
+def _nothing(charge: Charge) -> Charge:
+    return Charge((), 0, charge.currency, charge.card_id)
 
 
 def _settle(batch: Batch, request: Settle) -> None:
@@ -233,7 +239,8 @@ def _settle(batch: Batch, request: Settle) -> None:
     _close(batch, call_id)
     batch.events[call_id] = row
     batch.spend(row, row)
-    batch.entries += entries_of(request.event.call, request.event.issuer, request.event.charge)
+    event = request.event
+    batch.entries += entries_of(event.call, event.issuer, event.charge, event.billed)
 
 
 def require_same_event(known: AnyRow, row: Row) -> None:
@@ -266,6 +273,9 @@ def _flush(batch: Batch, requests: Sequence[Request]) -> frozenset[int]:
     made = batch.statements
     stored, routes = _stored(batch)
     cards = {r.card.id: r.card for r in requests if not isinstance(r, Release) and r.card}
+    for request in requests:
+        if isinstance(request, Settle | Correct) and request.others:
+            cards |= {card.id: card for card in request.others}
     may_be_there: list[Work] = [
         (made.add_cards, [card_to_row(cards[name]) for name in sorted(cards)]),
         (made.add_routes, routes),

@@ -119,10 +119,10 @@ def test_one_conflict_and_none_is_written(folder, monkeypatch):
     with Meter() as meter:
         first, second = list(rerated(meter.calls(newest_first=False), meter.prices))
         stale = first.correction("alice")
-        meter._ledger.correct_all([(stale, first.card)])
+        meter._ledger.correct_all([(stale, first.cards)])
         clash = first.correction("bob")
         with pytest.raises(ConflictingWrite):
-            meter._ledger.correct_all([(second.correction("bob"), second.card), (clash, None)])
+            meter._ledger.correct_all([(second.correction("bob"), second.cards), (clash, ())])
     assert costs() == [(2_000_000_000, 1), before[1], before[2]]
 
 

@@ -56,7 +56,12 @@ class MemoryStore:
         return done(self.verdict, self.reserve_error)
 
     def settle(
-        self, event: UsageEvent, card: RateCard | None = None, *, on_this_thread: bool = False
+        self,
+        event: UsageEvent,
+        card: RateCard | None = None,
+        others: tuple[RateCard, ...] = (),
+        *,
+        on_this_thread: bool = False,
     ) -> Future[None]:
         self.events.append(event)
         if self.slow_settling:

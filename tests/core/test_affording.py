@@ -1,5 +1,7 @@
 """How much output the rest of a budget pays for."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,3 +63,14 @@ def test_it_is_the_most_that_fits(left, input_tokens):
         assert amount(0) > left
     else:
         assert amount(most) <= left < amount(most + 1)
+
+
+def test_what_is_billed_in_the_budgets_currency_is_what_must_fit():
+    # Billed 20 nanos of USD in and 60 out: 5 × 20 + 1, 10 × 60 + 1.
+    rates = (Rate("input_tokens", 20, 1), Rate("output_tokens", 60, 1))
+    resale = RateCard("p", "m", "USD", {STANDARD: rates}, book="resale")
+    found = output_within(MONEY, 702, CARD, input_tokens=5, at_us=0, billed=resale)
+    assert found == 10
+    elsewhere = replace(resale, currency="CNY", id="")
+    # The cost is in the budget's currency then: 5 × 10 + 1, 20 × 30 + 1.
+    assert output_within(MONEY, 652, CARD, input_tokens=5, at_us=0, billed=elsewhere) == 20

@@ -1,5 +1,6 @@
 """Admission: which budgets apply, what a call may take, and why it is refused."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -180,6 +181,26 @@ def test_what_a_settled_call_takes():
 
 def test_a_fact_above_the_limit_counts_in_full():
     assert measured([money(10)], 5, 1_000_000, "USD") == {"b": 1_000_000}
+
+
+def test_a_money_budget_counts_what_is_billed_else_the_cost_whichever_is_in_its_currency():
+    in_dollars, in_yuan = money(10), replace(money(10), currency="CNY")
+    assert measured([in_dollars], 5, 300, "USD", 900, "USD") == {"b": 900}
+    assert measured([in_dollars], 5, 300, "USD", 900, "CNY") == {"b": 300}
+    assert measured([in_yuan], 5, 300, "USD", 900, "CNY") == {"b": 900}
+    assert measured([in_yuan], 5, 300, "USD", 900, "EUR") == {}
+    # A price of its own that is not known leaves the cost.
+    assert measured([in_dollars], 5, 300, "USD", None, None) == {"b": 300}
+
+
+def test_a_hold_bounds_what_is_billed_else_the_cost_whichever_is_in_the_budgets_currency():
+    in_dollars, in_yuan = money(10), replace(money(10), currency="CNY")
+    assert in_dollars.amount_of(Bound(1, 1, 300, "USD", 900, "USD")) == 900
+    assert in_dollars.amount_of(Bound(1, 1, 300, "USD", 900, "CNY")) == 300
+    assert in_yuan.amount_of(Bound(1, 1, 300, "USD", 900, "CNY")) == 900
+    assert in_yuan.amount_of(Bound(1, 1, 300, "USD", 900, "EUR")) is None
+    # What is billed in the budget's currency and not bounded is not bounded by the cost.
+    assert in_dollars.amount_of(Bound(1, 1, 300, "USD", None, "USD")) is None
 
 
 @given(

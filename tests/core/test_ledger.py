@@ -57,6 +57,21 @@ def test_free_and_unpriced_calls_make_no_entry():
     assert entries_of(call(), "openai", charge(5, None)) == ()
 
 
+def test_what_is_billed_is_a_debt_of_the_subject_and_a_revenue():
+    assert entries_of(call(), "openai", charge(5), charge(40, "CNY")) == (
+        Entry(CALL_ID, 0, STARTED, "spend:alice", "payable:openai", 5, "USD"),
+        Entry(CALL_ID, 1, STARTED, "receivable:alice", "revenue:openai", 40, "CNY"),
+    )
+
+
+def test_what_is_billed_is_entered_where_the_cost_is_not_known_or_nothing():
+    unpriced = Charge((), None, None, None, "no rate card covers this model at this time")
+    for cost in (charge(0), unpriced):
+        (made,) = entries_of(call(), "openai", cost, charge(40, "CNY"))
+        assert (made.number, made.debit, made.amount_nanos) == (0, "receivable:alice", 40)
+    assert len(entries_of(call(), "openai", charge(5), charge(0, "CNY"))) == 1
+
+
 def test_balances_sum_debits_and_credits_by_account():
     made = [
         entry("spend:alice", "payable:openai", 5),

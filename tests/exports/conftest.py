@@ -82,7 +82,7 @@ def correct(meter: Meter, number: int, usage: Usage, correction: int = 1) -> Non
         reason="the bill says so",
         author="test",
     )
-    meter._ledger.correct_all([(made, CARD)])
+    meter._ledger.correct_all([(made, (CARD,))])
 
 
 Export = Callable[..., Any]

@@ -251,6 +251,14 @@ def test_an_event_is_stored_like_this_for_ever() -> None:
         "defects": '["odd"]',
         "path": None,
         "upstream": None,
+        "list_nanos": None,
+        "list_currency": None,
+        "list_card_id": None,
+        "list_unpriced": None,
+        "billed_nanos": None,
+        "billed_currency": None,
+        "billed_card_id": None,
+        "billed_unpriced": None,
     }
     assert row == stored
 

@@ -221,6 +221,10 @@ def test_sums_are_exact_and_unknown_is_not_zero(engine: Engine, store: LedgerSto
         unmetered=1,
         failed=2,
         refused=1,
+        list_nanos=28_000,
+        list_currency="USD",
+        billed_nanos=28_000,
+        billed_currency="USD",
     )
 
 
