@@ -7,7 +7,7 @@ Knows ASGI and nothing of models. Whatever a client does slowly is bounded in ti
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from email.utils import formatdate
-from typing import Any, Final
+from typing import Any
 
 from meter.core.ports import Answer
 from meter.gateway.rejections import ClientLeft, Rejected
@@ -16,8 +16,6 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 RawHeaders = list[tuple[bytes, bytes]]
-
-_SLICE_BYTES: Final = 256 * 1024
 
 
 class Line:
@@ -114,13 +112,6 @@ class Line:
         except TimeoutError:
             self.is_gone = True
             raise ClientLeft from None
-
-
-async def slices_of(body: bytes) -> AsyncIterator[bytes]:
-    """Yield a large body in pieces, so that sending it lets others have their turn."""
-    view = memoryview(body)
-    for start in range(0, len(body), _SLICE_BYTES):
-        yield bytes(view[start : start + _SLICE_BYTES])
 
 
 def too_large(limit_bytes: int) -> Rejected:

@@ -8,11 +8,9 @@ import asyncio
 import logging
 from typing import Any, Final
 
-import aiohttp
-from yarl import URL
-
 from meter.core.ports import Answer
 from meter.gateway import headers
+from meter.gateway.http.errors import UpstreamError
 from meter.gateway.rejections import Rejected
 from meter.gateway.requests import Request
 from meter.gateway.routing import may_use
@@ -76,20 +74,16 @@ async def _page(
     """Return an upstream's list, its bytes and the object, None when it gave none."""
     fields = {**request.fields, "accept-encoding": "identity"}
     sent = headers.outgoing(fields.items(), fields, upstream, request.shape)
-    url = URL(upstream.url_of(request.target), encoded=True)
+    target = upstream.path_of(request.target)
     try:
-        async with services.session.get(
-            url, headers=sent, allow_redirects=False, timeout=aiohttp.ClientTimeout(_SECONDS)
-        ) as response:
-            body = await response.content.read(_LONGEST_BYTES)
-            status = response.status
-            while len(body) < _LONGEST_BYTES and (more := await response.content.readany()):
-                body += more
-    except (aiohttp.ClientError, TimeoutError) as error:
+        status, body = await services.client.fetch(
+            upstream.origin, target, sent, seconds=_SECONDS, most_bytes=_LONGEST_BYTES
+        )
+    except (UpstreamError, TimeoutError) as error:
         logger.warning("the upstream %s told no models: %s", upstream.name, type(error).__name__)
         return None
     value, fault = decoded(body)
     if status != 200 or fault is not None:
         logger.warning("the upstream %s told no models: status %d", upstream.name, status)
         return None
-    return bytes(body), mapping(value)
+    return body, mapping(value)

@@ -14,11 +14,9 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote
 
-import aiohttp
-from yarl import URL
-
 from meter.core.ports import Answer
 from meter.gateway import headers
+from meter.gateway.http.errors import UpstreamError
 from meter.gateway.objects import MODELS, Place, place_of
 from meter.gateway.rejections import Rejected
 from meter.gateway.requests import Request
@@ -116,24 +114,17 @@ async def _fetch(
     """Return an object, None when the upstream has it no more. Raises: Rejected (502)."""
     fields = {**request.fields, "accept-encoding": "identity"}
     sent = headers.outgoing(fields.items(), fields, upstream, request.shape)
-    target = f"/v1/{place.family.name}/{quote(name, safe='')}"
-    url = URL(upstream.url_of(target), encoded=True)
+    target = upstream.path_of(f"/v1/{place.family.name}/{quote(name, safe='')}")
     try:
-        async with services.session.get(
-            url, headers=sent, allow_redirects=False, timeout=aiohttp.ClientTimeout(_SECONDS)
-        ) as response:
-            status = response.status
-            body = bytearray()
-            async for piece in response.content.iter_any():
-                body += piece
-                if len(body) > _LONGEST_BYTES:
-                    raise Rejected(502, "upstream_failed", "an object of the upstream is too large")
-    except (aiohttp.ClientError, TimeoutError) as error:
+        status, body = await services.client.fetch(
+            upstream.origin, target, sent, seconds=_SECONDS, most_bytes=_LONGEST_BYTES
+        )
+    except (UpstreamError, TimeoutError) as error:
         logger.warning("the upstream %s did not list: %s", upstream.name, type(error).__name__)
         raise Rejected(502, "upstream_failed", f"the upstream {upstream.name} broke off") from None
     if status == 404:
         return None
-    value, fault = decoded(bytes(body))
+    value, fault = decoded(body)
     if status != 200 or fault is not None:
         raise Rejected(
             502, "upstream_failed", f"the upstream {upstream.name} answered {status} for an object"

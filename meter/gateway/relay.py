@@ -11,14 +11,13 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Final
 
-import aiohttp
-from yarl import URL
-
 from meter.core.call import Outcome
 from meter.errors import StoreError
 from meter.gateway import headers
 from meter.gateway.attributing import attribution_of
-from meter.gateway.line import Line, slices_of, too_large
+from meter.gateway.http.connection import Response
+from meter.gateway.http.errors import NotSent, UpstreamError
+from meter.gateway.line import Line, too_large
 from meter.gateway.objects import Place
 from meter.gateway.rejections import ClientLeft, Rejected
 from meter.gateway.requests import Request
@@ -36,14 +35,6 @@ FORM_BEGINNING_BYTES: Final = 1_048_576
 """How much of a form is read before it is sent on: its fields stand before its files."""
 
 _HEAVY_ANSWER_BYTES: Final = 262_144
-_LARGE_BODY_BYTES: Final = 1_048_576
-
-NEVER_SENT: Final = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.InvalidURL,
-)
-"""Errors after which no upstream can have seen a whole request."""
 
 
 class Relay:
@@ -148,12 +139,12 @@ class Relay:
 
     async def _exchange(self, call: OpenCall, watcher: "asyncio.Task[None]") -> None:
         """Send the call and hand its answer on, until either side or the operator ends it."""
-        response: aiohttp.ClientResponse | None = None
+        response: Response | None = None
         try:
             async with asyncio.timeout(None) as self._patience:
                 response = await self._sent(call)
                 await self._hand_on(call, response, watcher)
-        except (aiohttp.ClientError, TimeoutError):
+        except (UpstreamError, TimeoutError):
             # Only the patience with a client that left ends like this.
             if not self._line.is_gone:
                 raise
@@ -164,7 +155,7 @@ class Relay:
         if self._line.is_gone:
             raise ClientLeft
 
-    async def _sent(self, call: OpenCall) -> aiohttp.ClientResponse:
+    async def _sent(self, call: OpenCall) -> Response:
         """Send the request and return the answer's beginning. Raises: Rejected."""
         request, upstream = self._request, self.upstream
         assert upstream is not None
@@ -177,20 +168,16 @@ class Relay:
         content, length = self._content(call)
         if length is not None:
             sent.append(("content-length", str(length)))
-        url = URL(upstream.url_of(request.target), encoded=True)
-        patience = aiohttp.ClientTimeout(
-            total=None, sock_connect=self._services.connect_seconds, sock_read=upstream.seconds
-        )
+        target = upstream.path_of(request.target)
         try:
-            return await self._services.session.request(
-                request.method, url, headers=sent, data=content, allow_redirects=False,
-                timeout=patience,
-            )  # fmt: skip
-        except NEVER_SENT as error:
+            return await self._services.client.send(
+                request.method, upstream.origin, target, sent, content, seconds=upstream.seconds
+            )
+        except NotSent as error:
             self._is_settled = True
             call.abandon()
             raise _unreachable(upstream, error) from None
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (UpstreamError, TimeoutError) as error:
             if self._line.fault is not None:
                 raise self._line.fault from None
             if self._patience is not None and self._patience.expired():
@@ -204,17 +191,15 @@ class Relay:
         if request.is_streamed:
             return self._line.rest_after(self._body), request.length
         body = call.body
-        if len(body) > _LARGE_BODY_BYTES:
-            return slices_of(body), len(body)
         return (body or None), (0 if not body and request.has_body else None)
 
     async def _hand_on(
-        self, call: OpenCall, response: aiohttp.ClientResponse, watcher: "asyncio.Task[None]"
+        self, call: OpenCall, response: Response, watcher: "asyncio.Task[None]"
     ) -> None:
         """Pass the answer to the client as it comes; the end waits for the record."""
         line, upstream = self._line, self.upstream
         assert upstream is not None
-        fields = {name.lower(): value for name, value in response.headers.items()}
+        fields = response.fields
         self.status = response.status
         call.start(response.status, fields)
         if response.status == 401:
@@ -231,12 +216,12 @@ class Relay:
         raw = headers.handed_on(response.raw_headers, fields, edited)
         try:
             await line.start(response.status, [*raw, *own])
-            async for data, _ in response.content.iter_chunks():
+            async for data in response.pieces():
                 await self._pass(call, data)
         except ClientLeft:
             self._note_leaving(call)
             return
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (UpstreamError, TimeoutError) as error:
             if self._patience is not None and self._patience.expired():
                 raise
             if line.is_gone:
@@ -386,6 +371,4 @@ def _broken(upstream: Upstream, error: BaseException) -> Rejected:
 
 
 def _described(error: BaseException) -> str:
-    """Return an error for the log: aiohttp's own text can hold a request's headers."""
-    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    return f"{type(error).__name__} {text:.300}".strip()
+    return f"{type(error).__name__} {error!s:.300}".strip()

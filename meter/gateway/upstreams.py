@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from meter.core.ports import Dialect
 from meter.errors import ConfigError
+from meter.gateway.http.origin import Origin, origin_of
 from meter.providers.provider import Shape
 from meter.providers.registry import dialect_named
 from meter.providers.rows import PROVIDERS
@@ -56,17 +57,22 @@ class Upstream:
     credential: str | None = field(repr=False)
     models: tuple[str, ...] | None = None
     seconds: int = SECONDS
+    origin: Origin = field(init=False)
+    _base_path: str = field(init=False)
+    _has_version: bool = field(init=False)
 
-    def url_of(self, target: str) -> str:
-        """Return the address of a path and query; the base URL's own version goes first."""
-        if _VERSION.search(urlsplit(self.base_url).path):
-            target = _VERSION.sub("", target, count=1)
-        return self.base_url + target
+    def __post_init__(self) -> None:
+        """Take the base URL apart, once."""
+        path = urlsplit(self.base_url).path
+        object.__setattr__(self, "origin", origin_of(self.base_url))
+        object.__setattr__(self, "_base_path", path)
+        object.__setattr__(self, "_has_version", _VERSION.search(path) is not None)
 
     def path_of(self, target: str) -> str:
-        """Return the path and query that the upstream sees."""
-        parts = urlsplit(self.url_of(target))
-        return f"{parts.path}?{parts.query}" if parts.query else parts.path
+        """Return the path and query that the upstream sees: the base URL's own version wins."""
+        if self._has_version:
+            target = _VERSION.sub("", target, count=1)
+        return self._base_path + target
 
     def credential_header(self, shape: Shape) -> tuple[str, str] | None:
         """Return the header that carries the credential in an API of that shape."""

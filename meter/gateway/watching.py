@@ -10,11 +10,9 @@ import logging
 from dataclasses import replace
 from typing import Final
 
-import aiohttp
-from yarl import URL
-
 from meter.clock import now_us
 from meter.core.call import Attribution, Outcome
+from meter.gateway.http.errors import UpstreamError
 from meter.gateway.objects import place_of, shown_in
 from meter.gateway.services import Services
 from meter.gateway.upstreams import Upstream
@@ -59,7 +57,7 @@ async def look_after(services: Services) -> int:
             continue
         try:
             again_us = await _look(services, upstream, row)
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (UpstreamError, TimeoutError) as error:
             logger.warning("could not look at %s: %s", row.id, type(error).__name__)
             continue
         await loop.run_in_executor(services.threads, owned.watch, row.upstream, row.id, again_us)
@@ -131,16 +129,18 @@ async def _get(
     credential = upstream.credential_header(shape)
     sent += [] if credential is None else [credential]
     beginning = bytearray()
-    async with services.session.get(
-        URL(upstream.url_of(path), encoded=True),
-        headers=sent,
-        allow_redirects=False,
-        timeout=aiohttp.ClientTimeout(_SECONDS),
-    ) as response:
-        call.start(response.status, {n.lower(): v for n, v in response.headers.items()})
-        async for data in response.content.iter_any():
-            call.feed(data)
-            if len(beginning) < _LONGEST_BYTES:
-                beginning += data
-        call.finish()
-        return call, response.status, bytes(beginning)
+    target = upstream.path_of(path)
+    async with asyncio.timeout(_SECONDS):
+        response = await services.client.send(
+            "GET", upstream.origin, target, sent, seconds=_SECONDS
+        )
+        try:
+            call.start(response.status, response.fields)
+            async for data in response.pieces():
+                call.feed(data)
+                if len(beginning) < _LONGEST_BYTES:
+                    beginning += data
+        finally:
+            response.close()
+    call.finish()
+    return call, response.status, bytes(beginning)

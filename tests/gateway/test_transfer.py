@@ -198,5 +198,4 @@ def test_many_short_answers_leave_no_connection_behind(tmp_path):
             _, _, reader = ask(gateway, CHAT)
             reader.close()
         gateway.calls(20)
-        connector = gateway.gateway.services.session.connector
-        assert len(connector._acquired) == 0
+        assert gateway.gateway.services.client.active == 0
