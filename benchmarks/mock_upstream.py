@@ -3,14 +3,15 @@
     python benchmarks/mock_upstream.py --chunks 200
 
 It prints its port and serves until it is ended.
-Each event of a stream is its own HTTP chunk, written by itself. Standard library only; it shares
-no code with `meter`.
+Each event of a stream is its own HTTP chunk, written by itself: as soon as it can, or every
+`--pause-ms`. It shares no code with `meter`; uvloop makes it faster where it is installed.
 """
 
 import argparse
 import asyncio
 import json
 import sys
+from collections.abc import Iterator
 
 PROMPT_TOKENS = 100
 ANSWER_TOKENS = 50
@@ -31,7 +32,7 @@ def _usage(completion_tokens: int) -> dict[str, int]:
 
 def whole_answer() -> bytes:
     """Return a chat completion of 700 characters with its HTTP head."""
-    text = " ".join(WORDS[number % len(WORDS)] for number in range(110))[:700]
+    text = " ".join(WORDS[number % len(WORDS)] for number in range(130))[:700]
     body = _json(
         {
             "id": "chatcmpl-1",
@@ -83,43 +84,107 @@ def _event(
     )
 
 
-class Mock:
-    """Answers each request on a connection, one after the other."""
+class Answers:
+    """What the provider says, prepared once."""
 
-    def __init__(self, chunks: int) -> None:
-        """Prepare the answers."""
-        self._whole = whole_answer()
-        self._plain = stream_answer(chunks, with_usage=False)
-        self._reporting = stream_answer(chunks, with_usage=True)
+    def __init__(self, chunks: int, pause_s: float) -> None:
+        """Prepare the answers; `pause_s` lies between the events of a stream."""
+        self.whole = whole_answer()
+        self.plain = stream_answer(chunks, with_usage=False)
+        self.reporting = stream_answer(chunks, with_usage=True)
+        self.pause_s = pause_s
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection until the client leaves."""
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                body = await reader.readexactly(_length(head))
-                request = json.loads(body) if body else {}
-                if not request.get("stream"):
-                    writer.write(self._whole)
-                    continue
-                options = request.get("stream_options") or {}
-                for piece in self._reporting if options.get("include_usage") else self._plain:
-                    writer.write(piece)
-                    await asyncio.sleep(0)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
+
+class Connection(asyncio.Protocol):
+    """Answers the requests on one connection, one after the other."""
+
+    def __init__(self, answers: Answers) -> None:
+        """Take the answers."""
+        self._answers = answers
+        self._received = b""
+        self._pieces: Iterator[bytes] = iter(())
+        self._transport: asyncio.Transport | None = None
+        self._is_streaming = False
+        self._is_paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the connection."""
+        assert isinstance(transport, asyncio.Transport) or transport is not None
+        self._transport = transport  # type: ignore[assignment]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._transport = None
+
+    def pause_writing(self) -> None:
+        """Wait: the other side reads slowly."""
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        """Go on with a stream."""
+        self._is_paused = False
+        if self._is_streaming:
+            self._go_on()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; answer as soon as a request is whole."""
+        self._received = self._received + data if self._received else data
+        while self._received and not self._is_streaming and self._answer():
+            pass
+
+    def _answer(self) -> bool:
+        assert self._transport is not None
+        received = self._received
+        end = received.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        size = end + 4 + _length(received[:end])
+        if len(received) < size:
+            return False
+        self._received = received[size:]
+        # Looking for the member spares the parsing of large requests.
+        if received.find(b'"stream":true', end) < 0 and received.find(b'"stream": true', end) < 0:
+            self._transport.write(self._answers.whole)
+            return True
+        request = json.loads(received[end + 4 : size])
+        options = request.get("stream_options") or {}
+        answers = self._answers
+        pieces = answers.reporting if options.get("include_usage") else answers.plain
+        self._pieces = iter(pieces)
+        self._is_streaming = True
+        self._go_on()
+        return False
+
+    def _go_on(self) -> None:
+        """Write one piece, and the next one in the loop's next turn or after the pause."""
+        if self._transport is None or self._is_paused:
+            return
+        piece = next(self._pieces, None)
+        if piece is None:
+            self._is_streaming = False
+            if self._received:
+                self.data_received(b"")
+            return
+        self._transport.write(piece)
+        loop = asyncio.get_running_loop()
+        if self._answers.pause_s:
+            loop.call_later(self._answers.pause_s, self._go_on)
+        else:
+            loop.call_soon(self._go_on)
 
 
 def _length(head: bytes) -> int:
-    for line in head.lower().split(b"\r\n"):
-        if line.startswith(b"content-length:"):
-            return int(line.partition(b":")[2])
-    return 0
+    begin = head.lower().find(b"\r\ncontent-length:")
+    if begin < 0:
+        return 0
+    line, _, _ = head[begin + 17 :].partition(b"\r\n")
+    return int(line)
 
 
-async def main(port: int, chunks: int) -> None:
+async def main(port: int, answers: Answers) -> None:
     """Serve until the process is ended."""
-    server = await asyncio.start_server(Mock(chunks).serve, "127.0.0.1", port)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(answers), "127.0.0.1", port, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
@@ -128,5 +193,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--chunks", type=int, default=200, help="events with text in a stream")
+    parser.add_argument("--pause-ms", type=float, default=0, help="between events of a stream")
     given = parser.parse_args(sys.argv[1:])
-    asyncio.run(main(given.port, given.chunks))
+    try:
+        import uvloop as loops
+    except ImportError:
+        loops = asyncio  # type: ignore[assignment]
+    loops.run(main(given.port, Answers(given.chunks, given.pause_ms / 1000)))
