@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from meter.manual import ManualCall
     from meter.reports.charging import Book
     from meter.reports.estimating import RequestEstimate
+    from meter.reports.reconciling.bill import Bill
+    from meter.reports.reconciling.differences import Reconciliation
     from meter.reports.rerating import RerateRow
     from meter.store.keys import Keys
     from meter.store.reads import AccuracyRow, BudgetRow, CallRow, TimingRow, UsageRow
@@ -419,6 +421,57 @@ class Meter:
         )
         self._ledger.correct_all([(made, cards)])
         return next(self.calls(id=str(call_id)))
+
+    def reconcile(
+        self,
+        bill: "Bill",
+        *,
+        provider: str,
+        tolerance: str | Decimal = "0.01",
+        keys: Sequence[str] = (),
+        tz: str = "UTC",
+    ) -> "Reconciliation":
+        """Hold an issuer's bill (`reports.reconciling.reading.read_bill`) against the ledger.
+
+        `provider` is who billed, as calls name it. `tolerance` is money in the bill's currency.
+        `keys` are the bill's names for keys that are ours (none: all). `tz` is the zone in which
+        a bill of single calls is summed by day. Writes nothing.
+
+        Raises: MoneyError for a tolerance that is no amount.
+        """
+        from meter.core.money import nanos_from_text
+        from meter.reports.reconciling.comparing import Terms, reconcile
+
+        def calls_in(since_us: int, until_us: int) -> Iterator["CallRow"]:
+            return self._ledger.calls(
+                since_us=since_us,
+                until_us=until_us,
+                limit=None,
+                newest_first=False,
+                filters={"provider": provider},
+            )
+
+        terms = Terms(provider, nanos_from_text(str(tolerance)), frozenset(keys), tz)
+        return reconcile(bill, calls_in, self.prices, terms)
+
+    def settle_from(
+        self, reconciliation: "Reconciliation", *, author: str
+    ) -> "list[tuple[UUID, CallRow]]":
+        """Settle the calls whose usage a bill tells without doubt; return them as now known.
+
+        Those are the unsettled or estimated calls that stand alone in their place of the bill.
+        Doing it again changes nothing: what is settled no longer differs.
+
+        Raises: ConflictingWrite when such a call was corrected meanwhile.
+        """
+        found = []
+        for each in reconciliation.differences:
+            if each.settles is None:
+                continue
+            call_id, used = each.settles
+            reason = f"{reconciliation.name} counts it"
+            found.append((call_id, self.settle(call_id, used, reason=reason, author=author)))
+        return found
 
     def estimate(
         self, request: Mapping[str, Any], *, provider: str = "openai", endpoint: str = "chat"

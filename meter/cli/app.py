@@ -13,6 +13,7 @@ from meter.cli import (
     keys,
     ledger,
     prices,
+    reconciling,
     replaying,
     rerating,
     serve,
@@ -34,6 +35,7 @@ app.command("calls")(asking.calls)
 app.command("estimate")(asking.estimate)
 app.command("export")(exporting.export)
 app.command("replay")(replaying.replay)
+app.command("reconcile")(reconciling.reconcile)
 app.command("rerate")(rerating.rerate)
 app.command("settle")(settling.settle)
 app.command("check")(ledger.check)
