@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from meter.store.types import Id
 
-HEAD_REVISION = "0007"
+HEAD_REVISION = "0008"
 """The migration that this release's code is written for (a test compares it with the folder)."""
 
 metadata = MetaData(
@@ -350,3 +350,35 @@ owned_objects = Table(
 `watched_us`: when to look again whether this work has ended, null for objects that are not looked
 after. `notes` is JSON that the owner keeps with an object whose provider keeps none.
 """
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Numbers that count without gaps: each is taken in the transaction that uses it."""
+
+feed_arrivals = Table(
+    "feed_arrivals",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("more", LargeBinary),
+    sqlite_with_rowid=False,
+)
+"""What was committed and is in no portion of the feed yet: the sources of one transaction.
+
+A source is a call's event, a correction, or whatever else caused entries. `id` is the first one,
+`more` has the ids of the others, 16 bytes each.
+"""
+
+feed_portions = Table(
+    "feed_portions",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("part", BigInteger, primary_key=True, autoincrement=False),
+    Column("sources", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The feed: sources by the portion in which they were found committed; 16 bytes each, sorted."""
