@@ -313,6 +313,7 @@ class Meter:
         since: datetime | None = None,
         until: datetime | None = None,
         tz: str = "UTC",
+        follow: str | Path | None = None,
         progress: Callable[[int], None] | None = None,
         **filters: str,
     ) -> "Exported":
@@ -323,11 +324,24 @@ class Meter:
         is streamed, and appears under its name when it is whole. `filters` as for `usage`;
         entries take none. `progress` is told how many rows are written so far.
 
+        `follow` names a state file: what was committed since the last export with it is written,
+        in the order of the commits, late ends and corrections included, each record once.
+        "{portion}" in `target` becomes the number of the last portion. Without news no file is
+        written.
+
         Raises: InputError for a name that is not one of these and for a target that cannot be.
         """
         from meter.exports.exporting import export
+        from meter.exports.following import follow_export
         from meter.exports.sources import source
 
+        if follow is not None:
+            if since is not None or until is not None:
+                raise InputError("found an interval of time to follow, expected none")
+            return follow_export(
+                self._ledger, Path(follow), of, format, target, tz=tz, filters=filters,
+                progress=progress,
+            )  # fmt: skip
         since_us, until_us = _interval(since, until, None, tz)
         table, rows = source(
             self._ledger, of, by=by, since_us=since_us, until_us=until_us, tz=tz, filters=filters

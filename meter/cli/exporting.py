@@ -49,6 +49,10 @@ def export(
     since: Since = None,
     until: Until = None,
     tz: Zone = "UTC",
+    follow: Annotated[
+        str | None,
+        typer.Option(help="A state file: write what was committed since the last time."),
+    ] = None,
     subject: Annotated[str | None, typer.Option(help="Only this subject.")] = None,
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     provider: Annotated[str | None, typer.Option(help="Only this provider.")] = None,
@@ -57,7 +61,9 @@ def export(
 ) -> None:
     """Write calls, charge lines, sums or entries to a file.
 
-    The file appears under its name when it is whole. The totals go to standard error.
+    The file appears under its name when it is whole. The totals go to standard error. With
+    --follow every record is in exactly one file, also one that comes late; {portion} in -o
+    numbers them.
     """
     from meter.meter import Meter
 
@@ -68,7 +74,7 @@ def export(
         for name, at_us in (("since", moment_us(since, tz)), ("until", moment_us(until, tz)))
     }
     with Meter(database_url) as meter:
-        counted = of is Of.CALLS and sys.stderr.isatty()
+        counted = of is Of.CALLS and follow is None and sys.stderr.isatty()
         expected = meter.count_calls(**between, **filters) if counted else None
         with progress_bar(f"{of} to {kind}", expected) as advance:
             done = meter.export(
@@ -77,18 +83,22 @@ def export(
                 of=of.value,
                 by=dimensions(by),
                 tz=tz,
+                follow=follow,
                 progress=advance,
                 **between,
                 **filters,
             )
-    say_totals(done, output)
+    say_totals(done)
 
 
-def say_totals(done: "Exported", output: str) -> None:
+def say_totals(done: "Exported") -> None:
     """Say on standard error what was written where, and what it sums up to."""
     from meter.exports.totals import total_sentence
 
-    where = "standard output" if output == "-" else output
+    if done.target is None:
+        sys.stderr.write("Nothing new: no file was written.\n")
+        return
+    where = "standard output" if done.target == "-" else done.target
     sentences = [total_sentence(done.table, total) for total in done.totals]
     told = f": {'; '.join(filter(None, sentences))}" if any(sentences) else ""
     rows = "1 row" if done.rows == 1 else f"{done.rows:,} rows"

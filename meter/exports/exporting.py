@@ -28,11 +28,15 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What an export wrote: how many rows, and their totals by currency."""
+    """What an export wrote: how many rows, and their totals by currency.
+
+    `target` is the path, None when there was nothing to write, "-" for an open file.
+    """
 
     table: Table
     rows: int
     totals: tuple[Total, ...]
+    target: str | None
 
 
 def export(
@@ -66,7 +70,8 @@ def export(
         except BaseException:
             writer.abandon()
             raise
-    return Exported(table, totals.rows, tuple(listed))
+    where = str(target) if isinstance(target, (str, Path)) else STDOUT
+    return Exported(table, totals.rows, tuple(listed), where)
 
 
 @contextmanager

@@ -9,8 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from meter.core.ledger import Entry
+from meter.core.rating import ChargeLine
+from meter.store.changes import Change
 from meter.store.reads import CallRow, UsageRow
 
 Row = tuple[Any, ...]
@@ -100,6 +103,7 @@ CALLS = Table(
 LINES = Table(
     "lines",
     (
+        Field("source_id"),
         Field("call_id"),
         Field("line", Kind.INTEGER),
         Field("started", Kind.TIME),
@@ -123,7 +127,10 @@ LINES = Table(
         Field("corrections", Kind.INTEGER),
     ),
 )
-"""One row for each charge line: quantity x price / per = amount."""
+"""One row for each charge line: quantity x price / per = amount.
+
+`source_id` and `line` name it: the source is the call, or the correction that stated the lines.
+"""
 
 ENTRIES = Table(
     "entries",
@@ -204,29 +211,44 @@ def line_rows(calls: Iterable[CallRow]) -> Iterator[Row]:
     """Yield a row of `LINES` for each charge line of each call."""
     for call in calls:
         for number, line in enumerate(call.lines, start=1):
-            yield (
-                str(call.id),
-                number,
-                call.started_us,
-                call.subject,
-                call.key_id,
-                dict(call.tags) or None,
-                call.provider,
-                call.issuer,
-                call.endpoint,
-                call.model_requested,
-                call.model_served,
-                call.service_tier,
-                call.basis and call.basis.value,
-                line.unit,
-                line.quantity,
-                line.nanos,
-                line.per,
-                line.amount_nanos,
-                call.currency,
-                call.rate_card_id,
-                call.corrections,
-            )
+            yield _line_row(call.id, call, number, line, 1)
+
+
+def changed_line_rows(changes: Iterable[Change]) -> Iterator[Row]:
+    """Yield what each statement adds to the charge lines; what it takes back is below zero."""
+    for change in changes:
+        number = 0
+        for call, sign in ((change.before, -1), (change.call, 1)):
+            for line in call.lines if call else ():
+                number += 1
+                yield _line_row(change.source_id, call or change.call, number, line, sign)
+
+
+def _line_row(source_id: UUID, call: CallRow, number: int, line: ChargeLine, sign: int) -> Row:
+    return (
+        str(source_id),
+        str(call.id),
+        number,
+        call.started_us,
+        call.subject,
+        call.key_id,
+        dict(call.tags) or None,
+        call.provider,
+        call.issuer,
+        call.endpoint,
+        call.model_requested,
+        call.model_served,
+        call.service_tier,
+        call.basis and call.basis.value,
+        line.unit,
+        sign * line.quantity,
+        line.nanos,
+        line.per,
+        sign * line.amount_nanos,
+        call.currency,
+        call.rate_card_id,
+        call.corrections,
+    )
 
 
 def usage_rows(rows: Iterable[UsageRow], by: Sequence[str]) -> Iterator[Row]:

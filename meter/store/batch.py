@@ -45,9 +45,10 @@ class Batch:
 
     `known_routes` are in the database for certain. `scopes` has the scopes of each call.
     `open_holds` has every call of the batch that is open in the database, `ended` those with an
-    event there. `opened` and `events` are to be written, `closed` to be removed. `claims` says
-    which call billed a piece of work; `claimed` are those to be written. `steps` has the starts of
-    the windows that were read, by budget. `queued` are windows that
+    event there. `opened` and `events` are to be written, `closed` to be removed. `corrected` has
+    the ids of its corrections. `claims` says which call billed a piece of work; `claimed` are those
+    to be written. `steps` has the starts of the windows that were read, by budget. `queued` are
+    windows that
     earlier calls wait for, `blocked` those that a call of this batch did not fit into.
     """
 
@@ -64,6 +65,7 @@ class Batch:
     opened: dict[UUID, tuple[Row, tuple[Hold, ...]]] = field(default_factory=dict)
     events: dict[UUID, Row] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
+    corrected: list[UUID] = field(default_factory=list)
     queued: Container[WindowKey] = ()
     blocked: set[WindowKey] = field(default_factory=set)
     claims: dict[str, UUID] = field(default_factory=dict)

@@ -70,6 +70,7 @@ def _apply(batch: Batch, event: AnyRow, before: AnyRow, after: Row) -> None:
     """Write the correction, the entries that lead from `before` to `after`, and the spending."""
     if batch.runner.put(batch.statements.add_correction, [after]) != 1:
         raise Interrupted("found a correction written by another process at the same time")
+    batch.corrected.append(after["id"])
     batch.entries += difference(event, before, after)
     outcome = event["outcome"] if before["outcome"] is None else before["outcome"]
     batch.spend(event, {**before, "outcome": outcome}, -1)

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, Subquery, and_, case, exists, func
 from meter.store.encoding import BOOK_COLUMNS, ENDING_COLUMNS
 from meter.store.schema import corrections, routes, usage_events
 
-_WHOLE_TRUTH = (
+WHOLE_TRUTH = (
     "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens",
     "reasoning_tokens", "other_units", "basis", "lines", "cost_nanos", "currency",
     "rate_card_id", "unpriced", "list_nanos", "billed_nanos", *BOOK_COLUMNS,
@@ -38,7 +38,7 @@ def latest_events() -> Subquery:
     )
     columns: list[ColumnElement[Any]] = []
     for name, column in _columns().items():
-        if name in _WHOLE_TRUTH:
+        if name in WHOLE_TRUTH:
             column = case((corrections.c.number.is_(None), column), else_=corrections.c[name])
         elif name in ENDING_COLUMNS:
             column = func.coalesce(corrections.c[name], column)

@@ -14,7 +14,8 @@ from meter.core.ledger import Entry
 from meter.core.ports import Store
 from meter.core.rates import RateCard
 from meter.errors import SchemaMismatch, StoreUnavailable
-from meter.store import reads
+from meter.store import feed, reads
+from meter.store.changes import Change, changes, entries_of_feed
 from meter.store.engine import open_engine
 from meter.store.entry_rows import entries_between
 from meter.store.keys import Keys
@@ -181,6 +182,26 @@ class Ledger:
     def entries(self, *, since_us: int | None, until_us: int | None) -> Iterator[Entry]:
         """Yield the ledger's entries one by one."""
         return entries_between(self._engine, since_us=since_us, until_us=until_us)
+
+    def seal(self) -> int:
+        """Put what is committed into the feed; return the number of its last portion."""
+        return feed.seal(self._engine)
+
+    def last_portion(self) -> int:
+        """Return the number of the last portion of the feed, 0 when there is none."""
+        return feed.last_portion(self._engine)
+
+    def count_sources(self, after: int, last: int) -> int:
+        """Return how many records are in the portions (after, last] of the feed."""
+        return feed.count_sources(self._engine, after, last)
+
+    def changes(self, after: int, last: int, filters: Mapping[str, str]) -> Iterator[Change]:
+        """Yield the statements on calls in the portions (after, last] of the feed."""
+        return changes(self._engine, after=after, last=last, filters=filters)
+
+    def entries_of_feed(self, after: int, last: int) -> Iterator[Entry]:
+        """Yield the entries of the portions (after, last] of the feed."""
+        return entries_of_feed(self._engine, after=after, last=last)
 
     def accuracy(self, *, since_us: int | None, until_us: int | None) -> list[AccuracyRow]:
         """Return how estimates compared with what was reported, by model."""

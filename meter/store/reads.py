@@ -215,7 +215,7 @@ def calls(
     if state != "ended" and not wanted.keys() & {"outcome", "basis"}:
         tables.append((open_calls, _open_call_row))
     if state != "in_flight":
-        tables.append((latest_events(), _call_row))
+        tables.append((latest_events(), call_from_row))
     chosen = [
         (
             select(table)
@@ -526,7 +526,7 @@ def _usage_row(
 # --- rows -------------------------------------------------------------------------------------
 
 
-def _call_row(row: AnyRow) -> CallRow:
+def call_from_row(row: AnyRow) -> CallRow:
     charge = charge_from_row(row)
     bare = Charge((), charge.amount_nanos, charge.currency, charge.card_id, charge.unpriced)
     billed = book_from_row(row, "billed")

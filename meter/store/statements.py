@@ -37,6 +37,7 @@ from meter.store.schema import (
     claims,
     corrections,
     entries,
+    feed_arrivals,
     holds,
     open_calls,
     rate_cards,
@@ -70,6 +71,7 @@ class Statements:
     """The claims with one of [names]."""
     add_claims: Prepared
     add_entries: Prepared
+    add_arrivals: Prepared
     move_windows: Prepared
     """Adds [add_spent] and [add_held] to window [of_budget], [of_start]."""
     move_balances: Prepared
@@ -157,6 +159,8 @@ def _statements(dialect: Dialect) -> Statements:
         claims_in=select(claims).where(among(claims.c.name, "names")),
         add_claims=add(claims),
         add_entries=add(entries),
+        # One row, and JSON has no bytes.
+        add_arrivals=insert(feed_arrivals).on_conflict_do_nothing(),
         move_windows=update(budget_windows)
         .where(
             budget_windows.c.budget_id == bindparam("of_budget"),

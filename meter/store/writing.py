@@ -25,6 +25,7 @@ from meter.store.corrections import correct, late_settle
 from meter.store.encoding import AnyRow, Row, card_to_row, clean, event_to_row, split_event_row
 from meter.store.engine import on_cursor
 from meter.store.failures import Interrupted
+from meter.store.feed import arrival_rows
 from meter.store.prepared import Runner, Work
 from meter.store.requests import Answer, Correct, Release, Request, Reserve, Settle
 from meter.store.statements import statements_for
@@ -288,6 +289,7 @@ def _flush(batch: Batch, requests: Sequence[Request]) -> frozenset[int]:
         (made.add_holds, _held(batch)),
         (made.add_events, stored),
         (made.add_entries, [_entry_row(entry) for entry in batch.entries]),
+        (made.add_arrivals, arrival_rows([*batch.events, *batch.corrected])),
     ]
     sums: list[Work] = [
         (made.move_windows, _moved(batch)),

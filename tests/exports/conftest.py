@@ -1,13 +1,11 @@
 """A small ledger on either database: five calls whose amounts can be done in one's head."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from meter.core.call import Attribution, Basis
-from meter.core.event import Correction
+from meter.core.call import Attribution
 from meter.core.rates import Rate, RateCard
 from meter.core.rating import Charge, rate
 from meter.core.usage import Usage
@@ -20,7 +18,7 @@ from tests.store.conftest import (  # noqa: F401
     postgres_ledger_url,
     shared_sqlite_url,
 )
-from tests.store.examples import CARD, NOON_US, a_call, an_event, an_unknown_end, call_id
+from tests.store.examples import CARD, NOON_US, a_call, a_correction, an_event, an_unknown_end
 
 YUAN_CARD = RateCard(
     "zhipu", "glm", "CNY", {"standard": (Rate("input_tokens", 5 * 10**9),)}, source="made up"
@@ -71,18 +69,4 @@ def filled(meter: Meter) -> Meter:
 
 def correct(meter: Meter, number: int, usage: Usage, correction: int = 1) -> None:
     """Say that a call of the small model used something else."""
-    made = Correction(
-        id=call_id(1000 * correction + number),
-        call_id=call_id(number),
-        number=correction,
-        at_us=NOON_US + 3_600_000_000,
-        usage=usage,
-        basis=Basis.REPORTED,
-        charge=rate(usage, CARD, at_us=NOON_US),
-        reason="the bill says so",
-        author="test",
-    )
-    meter._ledger.correct_all([(made, (CARD,))])
-
-
-Export = Callable[..., Any]
+    meter._ledger.correct_all([(a_correction(number, correction, usage), (CARD,))])

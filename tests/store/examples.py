@@ -9,7 +9,7 @@ from uuid import UUID
 
 from meter.core.budgets import Budget, Measure, Scope, ScopeKind
 from meter.core.call import Attribution, Basis, Bound, Call, Outcome
-from meter.core.event import UsageEvent
+from meter.core.event import Correction, UsageEvent
 from meter.core.rates import Rate, RateCard
 from meter.core.rating import Charge, rate
 from meter.core.usage import Usage
@@ -75,6 +75,22 @@ def an_event(call: Call | None = None, usage: Usage | None = None, **changes: ob
         response_id=f"resp-{call.id}",
     )
     return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def a_correction(call: int, number: int, usage: Usage | None = None) -> Correction:
+    """Return a correction of the call of that number, reported an hour after it."""
+    usage = Usage(input_tokens=1) if usage is None else usage
+    return Correction(
+        id=UUID(int=(0x01A1_0000_0000 + call) << 80 | 7 << 76 | 2 << 62 | number),
+        call_id=call_id(call),
+        number=number,
+        at_us=NOON_US + HOUR_US,
+        usage=usage,
+        basis=Basis.REPORTED,
+        charge=rate(usage, CARD, at_us=NOON_US),
+        reason="the bill says so",
+        author="test",
+    )
 
 
 def an_unknown_end(call: Call) -> UsageEvent:
