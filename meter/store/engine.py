@@ -17,7 +17,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.engine import URL, Dialect, ExceptionContext, make_url
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -34,6 +34,7 @@ BUSY_TIMEOUT_S = 5.0
 
 _WRITES = "meter_writes"
 _DURABILITY = "meter_durability"
+_BUSY_TIMEOUT = "meter_busy_timeout_s"
 _READ_ONLY = "meter_read_only"
 _LOOK_AGAIN_S = 0.001
 _POOL_TIMEOUT_S = 10
@@ -71,7 +72,8 @@ def open_engine(
         return in_words(context.original_exception, place)
 
     begin_anew_in_children(engine, _leave_connections_behind)
-    engine.update_execution_options(**{_DURABILITY: durability, _READ_ONLY: read_only})
+    options = {_DURABILITY: durability, _READ_ONLY: read_only, _BUSY_TIMEOUT: busy_timeout_s}
+    engine.update_execution_options(**options)
     return engine
 
 
@@ -93,19 +95,19 @@ def parse_url(url: str) -> URL:
     )
 
 
-def soften(connection: Connection, soft: bool) -> None:
-    """Make the transaction that begins now wait for the disk or, `soft`, not for it.
+def waits_for_disk(engine: Engine) -> bool:
+    """Whether a commit waits for the disk: durability "full"."""
+    return engine.get_execution_options().get(_DURABILITY) == "full"
 
-    SQLite is told before it begins and remembers; PostgreSQL is told within it and forgets. Does
-    nothing where the durability is "process" anyway.
-    """
-    if connection.engine.get_execution_options().get(_DURABILITY) != "full":
-        return
-    if connection.dialect.name == "sqlite":
-        with on_cursor(connection) as cursor:
-            cursor.execute(f"PRAGMA synchronous={'NORMAL' if soft else 'FULL'}")
-    elif soft:
-        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+def busy_timeout_of(engine: Engine) -> float:
+    """Return for how many seconds a write waits for another process's lock."""
+    return float(engine.get_execution_options().get(_BUSY_TIMEOUT, BUSY_TIMEOUT_S))
+
+
+def in_words_of(engine: Engine, error: BaseException | None) -> BaseException | None:
+    """Return the error that `meter` raises for one of this engine's driver, None for others."""
+    return in_words(error, engine.url.render_as_string(hide_password=True))
 
 
 def is_memory(engine: Engine) -> bool:
@@ -156,8 +158,7 @@ def on_cursor(connection: Connection) -> Iterator[DBAPICursor]:
     try:
         yield cursor
     except connection.dialect.loaded_dbapi.Error as error:
-        place = connection.engine.url.render_as_string(hide_password=True)
-        named = in_words(error, place)
+        named = in_words_of(connection.engine, error)
         if isinstance(named, ConnectionLost):
             connection.invalidate()
         if named is None:
@@ -224,25 +225,31 @@ def _sqlite_engine(
 
 
 def _take_write_lock(connection: Connection, timeout_s: float) -> None:
-    """Begin a write transaction, waiting for other writers.
+    with on_cursor(connection) as cursor:
+        cursor.execute("PRAGMA busy_timeout=0")
+        try:
+            begin_writing(cursor, connection.dialect, timeout_s)
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={int(timeout_s * 1000)}")
+
+
+def begin_writing(cursor: DBAPICursor, dialect: Dialect, timeout_s: float) -> None:
+    """Begin a write transaction on an SQLite connection whose busy timeout is zero.
 
     SQLite's own waiting sleeps up to a tenth of a second between two looks, and starves beside a
     process that writes all the time.
     """
-    deadline = time.monotonic() + timeout_s
-    with on_cursor(connection) as cursor:
-        cursor.execute("PRAGMA busy_timeout=0")
+    deadline_s = None
+    while True:
         try:
-            while True:
-                try:
-                    cursor.execute("BEGIN IMMEDIATE")
-                    return
-                except connection.dialect.loaded_dbapi.OperationalError as error:
-                    if "locked" not in str(error) or time.monotonic() > deadline:
-                        raise
-                time.sleep(_LOOK_AGAIN_S)
-        finally:
-            cursor.execute(f"PRAGMA busy_timeout={int(timeout_s * 1000)}")
+            cursor.execute("BEGIN IMMEDIATE")
+            return
+        except dialect.loaded_dbapi.OperationalError as error:
+            now_s = time.monotonic()
+            deadline_s = deadline_s or now_s + timeout_s
+            if "locked" not in str(error) or now_s > deadline_s:
+                raise
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def sqlite_module() -> ModuleType:

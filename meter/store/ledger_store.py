@@ -27,7 +27,8 @@ from meter.store.forking import begin_anew_in_children
 from meter.store.kept_connection import KeptConnection
 from meter.store.queueing import Line
 from meter.store.requests import Answer, Correct, Release, Request, Reserve, Settle
-from meter.store.writing import write_batch
+from meter.store.statements import statements_for
+from meter.store.writing import write, write_batch
 
 LEASE_S = 900.0
 """How long a call may be in flight before it counts as lost; a later end is still recorded."""
@@ -64,6 +65,7 @@ class LedgerStore:
         self._engine = engine
         self._lease_us = int(lease_s * 1_000_000)
         self._connection = KeptConnection(engine)
+        self._statements = statements_for(engine.dialect)
         self._known_cards: set[str] = set()
         self._known_routes: set[int] = set()
         self._line = Line(hold_wait_s)
@@ -259,8 +261,10 @@ class LedgerStore:
         # That a call leaves must outlive this process before it does, and a power loss as soon as
         # anything ends: waiting for the disk here as well would double what a call costs.
         soft = all(isinstance(request, Reserve) for request in requests)
-        with self._connection.transaction(soft=soft) as connection:
-            written = write_batch(connection, requests, self._known_routes, self._line.windows)
+        with self._connection.transaction(soft=soft) as runner:
+            written = write(
+                runner, self._statements, requests, self._known_routes, self._line.windows
+            )
         # Only now: what is not committed is not known to be there.
         for request in requests:
             if not isinstance(request, Release) and request.card is not None:

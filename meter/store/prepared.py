@@ -172,15 +172,20 @@ class Runner:
     times, not a dozen.
     """
 
-    def __init__(self, cursor: DBAPICursor, *, native: bool) -> None:
-        """Take the driver's cursor; `native` says that the database is PostgreSQL."""
-        self._cursor = cursor
+    def __init__(self, cursor: DBAPICursor, *, native: bool, first: str | None = None) -> None:
+        """Take the driver's cursor; `native` says that the database is PostgreSQL.
+
+        `first` is a statement to run before any other.
+        """
+        self.cursor = cursor
         self.native = native
+        self._first = first
 
     def ask(self, statement: Prepared, **parameters: object) -> list[dict[str, Any]]:
         """Return the rows that a SELECT finds."""
-        statement.send(self._cursor, [parameters])
-        return statement.fetched(self._cursor)
+        self._begin()
+        statement.send(self.cursor, [parameters])
+        return statement.fetched(self.cursor)
 
     def ask_all(self, questions: Sequence[tuple[Prepared, Parameters]]) -> list[list[Any]]:
         """Return the rows that each of several SELECTs finds, run in their order."""
@@ -194,7 +199,8 @@ class Runner:
 
     def put(self, statement: Prepared, rows: Sequence[Parameters]) -> int:
         """Run a statement that writes; return how many rows it touched."""
-        return statement.send(self._cursor, rows)
+        self._begin()
+        return statement.send(self.cursor, rows)
 
     def put_all(self, works: Sequence[Work]) -> list[int]:
         """Run statements that write, in their order; return how many rows each touched."""
@@ -202,13 +208,19 @@ class Runner:
             return [self.put(statement, rows) for statement, rows in works]
         return [cursor.rowcount for cursor in self._piped(works)]
 
+    def _begin(self) -> None:
+        if self._first is not None:
+            first, self._first = self._first, None
+            self.cursor.execute(first)
+
     def _pipes(self) -> bool:
         return self.native and _has_pipelines()
 
     def _piped(self, works: Sequence[Work]) -> list[DBAPICursor]:
-        connection: Any = self._cursor.connection
+        connection: Any = self.cursor.connection
         cursors = [connection.cursor() for _ in works]
         with connection.pipeline():
+            self._begin()
             for (statement, rows), cursor in zip(works, cursors, strict=True):
                 statement.send(cursor, rows)
         return cursors

@@ -28,7 +28,7 @@ from meter.store.failures import Interrupted
 from meter.store.feed import arrival_rows
 from meter.store.prepared import Runner, Work
 from meter.store.requests import Answer, Correct, Release, Request, Reserve, Settle
-from meter.store.statements import statements_for
+from meter.store.statements import Statements, statements_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +48,30 @@ def write_batch(
     known_routes: Container[int] = (),
     queued: Container[WindowKey] = (),
 ) -> Written:
-    """Carry out the requests in their order, inside the connection's transaction.
+    """Carry out the requests in their order, inside the connection's transaction; see `write`."""
+    dialect = connection.dialect
+    with on_cursor(connection) as cursor:
+        runner = Runner(cursor, native=dialect.name == "postgresql")
+        return write(runner, statements_for(dialect), requests, known_routes, queued)
+
+
+def write(
+    runner: Runner,
+    statements: Statements,
+    requests: Sequence[Request],
+    known_routes: Container[int] = (),
+    queued: Container[WindowKey] = (),
+) -> Written:
+    """Carry out the requests in their order, inside the transaction that the runner is in.
 
     `known_routes` are in the database for certain and need not be written; in the budget windows
     `queued` calls wait already, and newcomers go behind them. Raises: StoreUnavailable; nothing
     of the batch is then written.
     """
-    dialect = connection.dialect
-    with on_cursor(connection) as cursor:
-        runner = Runner(cursor, native=dialect.name == "postgresql")
-        batch = Batch(runner, statements_for(dialect), known_routes, queued=queued)
-        _load(batch, requests)
-        answers = [_carry_out(batch, request) for request in requests]
-        route_ids = _flush(batch, requests)
+    batch = Batch(runner, statements, known_routes, queued=queued)
+    _load(batch, requests)
+    answers = [_carry_out(batch, request) for request in requests]
+    route_ids = _flush(batch, requests)
     return Written(answers, route_ids)
 
 

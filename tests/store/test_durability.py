@@ -4,15 +4,14 @@ from meter.store.engine import open_engine
 from meter.store.kept_connection import KeptConnection
 from meter.store.ledger_store import LedgerStore
 from meter.store.reads import count_open
+from meter.store.statements import statements_for
 from tests.store.examples import CARD, a_call, an_event
 
 NORMAL, FULL = 1, 2
 
 
 def waits(store):
-    return store._connection._kept.connection.driver_connection.execute(
-        "PRAGMA synchronous"
-    ).fetchone()[0]
+    return store._connection._kept.driver_connection.execute("PRAGMA synchronous").fetchone()[0]
 
 
 def test_an_intent_does_not_wait_for_the_disk_and_an_end_does(sqlite_ledger_url):
@@ -52,8 +51,11 @@ def test_postgresql_forgets_at_the_end_of_the_transaction(postgres_ledger_url):
     kept = KeptConnection(engine)
     shown = []
     for soft in (True, False):
-        with kept.transaction(soft=soft) as connection:
-            shown.append(connection.exec_driver_sql("SHOW synchronous_commit").scalar())
+        with kept.transaction(soft=soft) as runner:
+            statements = statements_for(engine.dialect)
+            runner.ask_all([(statements.budgets_in, {"values": [""]})])
+            runner.cursor.execute("SHOW synchronous_commit")
+            shown.append(runner.cursor.fetchone()[0])
     assert shown == ["off", "on"]
     kept.close()
     engine.dispose()

@@ -206,7 +206,7 @@ def test_those_that_wait_hear_that_the_ledger_is_away(engine, patient, monkeypat
     calls_for_one(engine)
     assert admitted(reserve(patient, 1))
     waiting = reserve(patient, 2)
-    monkeypatch.setattr("meter.store.ledger_store.write_batch", away)
+    monkeypatch.setattr("meter.store.ledger_store.write", away)
     with pytest.raises(StoreUnavailable, match="is away"):
         waiting.result(10)
 
