@@ -309,6 +309,7 @@ class Meter:
         target: str | Path | BinaryIO,
         *,
         of: str = "calls",
+        book: "Book" = "cost",
         by: Sequence[str] = ("subject", "model"),
         since: datetime | None = None,
         until: datetime | None = None,
@@ -320,9 +321,10 @@ class Meter:
         """Write calls, charge lines, sums or entries to a file; return the rows and their totals.
 
         `format`: csv, jsonl, parquet or xlsx. `target`: a path, an open binary file, or "-" for
-        standard output. `of`: "calls", "lines", "usage" (grouped `by`) or "entries". The file
-        is streamed, and appears under its name when it is whole. `filters` as for `usage`;
-        entries take none. `progress` is told how many rows are written so far.
+        standard output. `of`: "calls", "lines" (of the price book cost, list or billed), "usage"
+        (grouped `by`) or "entries". The file is streamed, and appears under its name when it is
+        whole. `filters` as for `usage`; entries take none. `progress` is told how many rows are
+        written so far.
 
         `follow` names a state file: what was committed since the last export with it is written,
         in the order of the commits, late ends and corrections included, each record once.
@@ -339,12 +341,19 @@ class Meter:
             if since is not None or until is not None:
                 raise InputError("found an interval of time to follow, expected none")
             return follow_export(
-                self._ledger, Path(follow), of, format, target, tz=tz, filters=filters,
-                progress=progress,
+                self._ledger, Path(follow), of, format, target, tz=tz, book=book,
+                filters=filters, progress=progress,
             )  # fmt: skip
         since_us, until_us = _interval(since, until, None, tz)
         table, rows = source(
-            self._ledger, of, by=by, since_us=since_us, until_us=until_us, tz=tz, filters=filters
+            self._ledger,
+            of,
+            book=book,
+            by=by,
+            since_us=since_us,
+            until_us=until_us,
+            tz=tz,
+            filters=filters,
         )
         return export(rows, table, format, target, tz=tz, progress=progress)
 

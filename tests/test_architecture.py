@@ -45,6 +45,7 @@ SIBLINGS = {
     ("meter.core", "meter.errors"): "the core raises the product's errors",
     ("meter", "meter.meter"): "the package offers the façade by its name",
     ("meter.__main__", "meter.cli"): "`python -m meter` is the command line",
+    ("meter.exports", "meter.reports"): "exports show charge lines as the reports derive them",
     ("meter.providers", "meter.wire"): "an endpoint reads its answer with the wire's observers",
     ("meter.providers", "meter.tokens"): "what a provider delivers is counted as its model counts",
     ("meter.store", "meter.clock"): "an opened ledger sweeps by the time of day",

@@ -34,6 +34,14 @@ class Of(StrEnum):
     ENTRIES = "entries"
 
 
+class PriceBook(StrEnum):
+    """Whose charge lines `meter export` writes."""
+
+    COST = "cost"
+    LIST = "list"
+    BILLED = "billed"
+
+
 def export(
     kind: Annotated[FileKind, typer.Argument(help="The format of the file.")],
     output: Annotated[
@@ -43,6 +51,9 @@ def export(
         Of,
         typer.Option(help="Calls one by one, their charge lines, sums, or the ledger's entries."),
     ] = Of.CALLS,
+    book: Annotated[
+        PriceBook, typer.Option(help="Whose charge lines: of the cost, of list, of what is billed.")
+    ] = PriceBook.COST,
     by: Annotated[str, typer.Option(help="How usage is grouped, as in meter usage.")] = (
         "subject,model,day"
     ),
@@ -81,6 +92,7 @@ def export(
                 kind.value,
                 output,
                 of=of.value,
+                book=book.value,
                 by=dimensions(by),
                 tz=tz,
                 follow=follow,

@@ -24,6 +24,7 @@ from meter.exports.tables import (
     changed_line_rows,
     entry_rows,
 )
+from meter.reports.charging import Book
 from meter.store.ledger import Ledger
 
 PORTION = "{portion}"
@@ -58,6 +59,7 @@ def follow_export(
     target: str | Path | BinaryIO,
     *,
     tz: str,
+    book: Book,
     filters: Mapping[str, str],
     progress: Progress | None = None,
 ) -> Exported:
@@ -69,14 +71,15 @@ def follow_export(
         raise InputError(f"found {of!r} to follow, expected one of {', '.join(_TABLES)}")
     if of == "entries" and filters:
         raise InputError(f"found {', '.join(filters)} to choose entries by, expected none")
-    portions = begin(ledger, state_file, of, filters)
+    followed = f"lines of {book}" if of == "lines" else of
+    portions = begin(ledger, state_file, followed, filters)
     if portions is None:
         return Exported(_TABLES[of], 0, (), None)
-    rows = _rows(ledger, of, portions, filters)
+    rows = _rows(ledger, of, book, portions, filters)
     if isinstance(target, (str, Path)):
         target = str(target).replace(PORTION, str(portions.last))
     done = export(rows, _TABLES[of], format, target, tz=tz, progress=progress)
-    end(state_file, of, portions.last, filters)
+    end(state_file, followed, portions.last, filters)
     return done
 
 
@@ -111,12 +114,14 @@ _TABLES: dict[str, Table] = {
 }
 
 
-def _rows(ledger: Ledger, of: str, portions: Followed, filters: Mapping[str, str]) -> Iterator[Row]:
+def _rows(
+    ledger: Ledger, of: str, book: Book, portions: Followed, filters: Mapping[str, str]
+) -> Iterator[Row]:
     if of == "entries":
         return entry_rows(ledger.entries_of_feed(portions.after, portions.last))
     changes = ledger.changes(portions.after, portions.last, filters)
     if of == "lines":
-        return changed_line_rows(changes)
+        return changed_line_rows(changes, book, ledger.rate_card)
     return call_rows(change.call for change in changes)
 
 

@@ -15,6 +15,7 @@ from meter.exports.tables import (
     usage_rows,
     usage_table,
 )
+from meter.reports.charging import Book
 from meter.store.ledger import Ledger
 
 SOURCES = ("calls", "lines", "usage", "entries")
@@ -24,6 +25,7 @@ def source(
     ledger: Ledger,
     of: str,
     *,
+    book: Book = "cost",
     by: Sequence[str],
     since_us: int | None,
     until_us: int | None,
@@ -32,7 +34,8 @@ def source(
 ) -> tuple[Table, Iterator[Row]]:
     """Return the table called `of` and its rows in [since_us, until_us), oldest first.
 
-    Raises: InputError for a name that is not one of SOURCES, and for filters on entries.
+    `book` is the price book of charge lines. Raises: InputError for a name that is not one of
+    SOURCES, and for filters on entries.
     """
     if of == "usage":
         sums = ledger.usage(by, since_us=since_us, until_us=until_us, tz=tz, filters=filters)
@@ -46,4 +49,6 @@ def source(
     calls = ledger.calls(
         since_us=since_us, until_us=until_us, limit=None, newest_first=False, filters=filters
     )
-    return (CALLS, call_rows(calls)) if of == "calls" else (LINES, line_rows(calls))
+    if of == "calls":
+        return CALLS, call_rows(calls)
+    return LINES, line_rows(calls, book, ledger.rate_card)

@@ -5,14 +5,15 @@ in microseconds UTC, quantities whole or Decimal, None for unknown. The formats 
 what their files hold. Knows no file and no database.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from meter.core.ledger import Entry
-from meter.core.rating import ChargeLine
+from meter.core.rates import RateCard
+from meter.reports.charging import Book, charge_in, lines_of
 from meter.store.changes import Change
 from meter.store.reads import CallRow, UsageRow
 
@@ -90,6 +91,13 @@ CALLS = Table(
         Field("currency"),
         Field("rate_card_id"),
         Field("unpriced"),
+        Field("list_cost", Kind.AMOUNT, summed=True, currency="list_currency"),
+        Field("list_currency"),
+        Field("list_card_id"),
+        Field("billed", Kind.AMOUNT, summed=True, currency="billed_currency"),
+        Field("billed_currency"),
+        Field("billed_card_id"),
+        Field("billed_unpriced"),
         Field("provider_cost", Kind.AMOUNT),
         Field("bound_cost", Kind.AMOUNT),
         Field("response_id"),
@@ -117,6 +125,7 @@ LINES = Table(
         Field("model_served"),
         Field("service_tier"),
         Field("basis"),
+        Field("book"),
         Field("unit"),
         Field("quantity", Kind.DECIMAL),
         Field("price", Kind.AMOUNT),
@@ -158,6 +167,10 @@ def usage_table(by: Sequence[str]) -> Table:
         *(Field(name, Kind.INTEGER, summed=True) for name in _TOKENS),
         Field("cost", Kind.AMOUNT, summed=True),
         *((Field("currency"),) if "currency" not in by else ()),
+        Field("list_cost", Kind.AMOUNT, summed=True, currency="list_currency"),
+        Field("list_currency"),
+        Field("billed", Kind.AMOUNT, summed=True, currency="billed_currency"),
+        Field("billed_currency"),
         *(Field(name, Kind.INTEGER, summed=True) for name in _COUNTS),
     )
     return Table("usage", fields)
@@ -198,6 +211,13 @@ def call_rows(calls: Iterable[CallRow]) -> Iterator[Row]:
             call.currency,
             call.rate_card_id,
             call.unpriced,
+            call.listed.amount_nanos,
+            call.listed.currency,
+            call.listed.card_id,
+            call.billed.amount_nanos,
+            call.billed.currency,
+            call.billed.card_id,
+            call.billed.unpriced,
             call.provider_cost_nanos,
             call.bound_cost_nanos,
             call.response_id,
@@ -207,48 +227,59 @@ def call_rows(calls: Iterable[CallRow]) -> Iterator[Row]:
         )
 
 
-def line_rows(calls: Iterable[CallRow]) -> Iterator[Row]:
-    """Yield a row of `LINES` for each charge line of each call."""
+CardNamed = Callable[[str], RateCard | None]
+"""Returns the stored rate card of an id."""
+
+
+def line_rows(calls: Iterable[CallRow], book: Book, card_named: CardNamed) -> Iterator[Row]:
+    """Yield a row of `LINES` for each charge line of each call in a price book."""
     for call in calls:
-        for number, line in enumerate(call.lines, start=1):
-            yield _line_row(call.id, call, number, line, 1)
+        yield from _line_rows(call.id, call, book, card_named, 0, 1)
 
 
-def changed_line_rows(changes: Iterable[Change]) -> Iterator[Row]:
+def changed_line_rows(
+    changes: Iterable[Change], book: Book, card_named: CardNamed
+) -> Iterator[Row]:
     """Yield what each statement adds to the charge lines; what it takes back is below zero."""
     for change in changes:
-        number = 0
-        for call, sign in ((change.before, -1), (change.call, 1)):
-            for line in call.lines if call else ():
-                number += 1
-                yield _line_row(change.source_id, call or change.call, number, line, sign)
+        taken_back: list[Row] = []
+        if change.before is not None:
+            found = _line_rows(change.source_id, change.before, book, card_named, 0, -1)
+            taken_back = list(found)
+        yield from taken_back
+        yield from _line_rows(change.source_id, change.call, book, card_named, len(taken_back), 1)
 
 
-def _line_row(source_id: UUID, call: CallRow, number: int, line: ChargeLine, sign: int) -> Row:
-    return (
-        str(source_id),
-        str(call.id),
-        number,
-        call.started_us,
-        call.subject,
-        call.key_id,
-        dict(call.tags) or None,
-        call.provider,
-        call.issuer,
-        call.endpoint,
-        call.model_requested,
-        call.model_served,
-        call.service_tier,
-        call.basis and call.basis.value,
-        line.unit,
-        sign * line.quantity,
-        line.nanos,
-        line.per,
-        sign * line.amount_nanos,
-        call.currency,
-        call.rate_card_id,
-        call.corrections,
-    )
+def _line_rows(
+    source_id: UUID, call: CallRow, book: Book, card_named: CardNamed, before: int, sign: int
+) -> Iterator[Row]:
+    charge = charge_in(call, book)
+    for number, line in enumerate(lines_of(call, book, card_named), start=before + 1):
+        yield (
+            str(source_id),
+            str(call.id),
+            number,
+            call.started_us,
+            call.subject,
+            call.key_id,
+            dict(call.tags) or None,
+            call.provider,
+            call.issuer,
+            call.endpoint,
+            call.model_requested,
+            call.model_served,
+            call.service_tier,
+            call.basis and call.basis.value,
+            book,
+            line.unit,
+            sign * line.quantity,
+            line.nanos,
+            line.per,
+            sign * line.amount_nanos,
+            charge.currency,
+            charge.card_id,
+            call.corrections,
+        )
 
 
 def usage_rows(rows: Iterable[UsageRow], by: Sequence[str]) -> Iterator[Row]:
@@ -260,6 +291,10 @@ def usage_rows(rows: Iterable[UsageRow], by: Sequence[str]) -> Iterator[Row]:
             *(getattr(row, name) for name in _TOKENS),
             row.cost_nanos,
             *((row.currency,) if "currency" not in by else ()),
+            row.list_nanos,
+            row.list_currency,
+            row.billed_nanos,
+            row.billed_currency,
             *(getattr(row, name) for name in _COUNTS),
         )
 

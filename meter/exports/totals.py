@@ -23,10 +23,18 @@ def total_record(table: Table, total: Total) -> dict[str, Any]:
 
 
 def total_sentence(table: Table, total: Total) -> str:
-    """Return the amounts of a total for a person: "cost 12.5 USD"; "" where it has none."""
-    amounts = [
-        f"{field.name} {nanos_to_text(int(total.sums[field.name]))} {total.currency or ''}".strip()
+    """Return the amounts of a total for a person: "cost 12.5 USD"; "" where it has none.
+
+    What is the same as the cost is not said again.
+    """
+    amounts = {
+        field.name: total.sums[field.name]
         for field in table.fields
         if field.kind is Kind.AMOUNT and field.name in total.sums
-    ]
-    return ", ".join(amounts)
+    }
+    cost = amounts.get("cost")
+    return ", ".join(
+        f"{name} {nanos_to_text(int(nanos))} {total.currency or ''}".strip()
+        for name, nanos in amounts.items()
+        if name == "cost" or nanos != cost
+    )

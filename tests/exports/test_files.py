@@ -15,6 +15,7 @@ from meter.exports.exporting import export
 from meter.exports.tables import CALLS, ENTRIES, LINES, Field, Kind, Table
 from meter.exports.xlsx_file import open_writer as open_workbook
 from tests.store.examples import CARD, call_id
+from tests.store.test_books import LISTED, RESALE, resold
 
 USD, CNY = "USD", "CNY"
 
@@ -59,6 +60,24 @@ def test_lines_are_quantity_price_and_amount(filled, tmp_path):
         ("input_tokens", "7", "5", "1000000", "0.000035"),
     ]
     assert sums(done, "amount") == {USD: 19_000, CNY: 35_000}
+
+
+def test_what_is_billed_has_lines_and_sums_of_its_own(meter, tmp_path):
+    meter._ledger.store.settle(resold(), CARD, others=(LISTED, RESALE)).result(10)
+    done = meter.export("csv", tmp_path / "lines.csv", of="lines", book="billed")
+    # 4 x 3 CNY / 10⁶ and 6 x 5 CNY / 10⁶.
+    shown = [(r["book"], r["price"], r["amount"]) for r in csv_of(tmp_path / "lines.csv")]
+    assert shown == [("billed", "3", "0.000012"), ("billed", "5", "0.00003")]
+    assert sums(done, "amount") == {CNY: 42_000}
+    done = meter.export("jsonl", tmp_path / "calls.jsonl")
+    (call,) = jsonl_of(tmp_path / "calls.jsonl")
+    assert [call[name] for name in ("cost", "list_cost", "billed", "billed_currency")] == [
+        "0.000016", "0.000032", "0.000042", CNY,
+    ]  # fmt: skip
+    assert sums(done, "billed") == {USD: None, CNY: 42_000}
+    assert sums(done, "list_cost") == {USD: 32_000, CNY: None}
+    done = meter.export("csv", tmp_path / "usage.csv", of="usage")
+    assert sums(done, "billed") == {USD: None, CNY: 42_000}
 
 
 def test_entries_sum_up_to_what_was_used(filled, tmp_path):
