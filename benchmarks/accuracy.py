@@ -162,7 +162,9 @@ def inputs(rows: list[dict[str, Any]]) -> dict[str, list[Sample]]:
         if not reported:
             continue
         model = model_of(row)
-        estimate = estimate_input(ENDPOINTS[row["endpoint"]], row["request"], model)
+        estimate = estimate_input(
+            ENDPOINTS[row["endpoint"]], row["request"], model, row["provider"]
+        )
         assert estimate is not None, "every endpoint of the benchmark has formulas"
         sample = Sample(row["id"], model, estimate.tokens, estimate.upper_bound, reported)
         found[category(row, model)].append(sample)

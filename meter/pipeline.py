@@ -153,7 +153,9 @@ class OpenCall:
             return
         if reading.model is not None:
             self._card, self._pricing = self._priced(reading.model)
-        counted = estimate_input(reading.endpoint, reading.request, reading.model or "")
+        counted = estimate_input(
+            reading.endpoint, reading.request, reading.model or "", call.provider
+        )
         bound = estimating.bound(
             self._card,
             input_tokens=counted.upper_bound if counted else None,

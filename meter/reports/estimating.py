@@ -63,7 +63,7 @@ def estimate_request(
     path = PATHS[endpoint].format(model=request.get("model", "-"))
     body = msgspec.json.encode(request)
     reading = dialect_named(provider).read("POST", path, "application/json", body)
-    counted = estimate_input(endpoint, request, reading.model or "")
+    counted = estimate_input(endpoint, request, reading.model or "", reading.provider)
     if counted is None:
         raise InputError(f"requests to {provider} {endpoint} cannot be estimated")
     at_us = now_us()

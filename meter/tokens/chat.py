@@ -34,6 +34,10 @@ def estimate(request: Mapping[str, Any], model: str) -> InputEstimate:
         functions=tuple(_functions(request)),
         answer=response_format_of(mapping_of(request.get("response_format")).get("json_schema")),
         choice=_choice(request.get("tool_choice") or request.get("function_call")),
+        must_call=request.get("tool_choice") in ("required", "any"),
+        one_by_one=request.get("parallel_tool_calls") is False,
+        thinks=isinstance(request.get("reasoning"), Mapping)
+        or mapping_of(request.get("thinking")).get("type") == "enabled",
     )
     if is_openai(model):
         tokens = count_prompt(prompt, format_for(model), known.name)
@@ -61,8 +65,9 @@ def _messages(messages: Sequence[object], reader: Reader) -> Iterator[Message]:
             results.append(content_text(mapping_of(messages[at]).get("content")))
             at += 1
         role = text_of(message.get("role"))
-        texts, media_tokens = reader.read(message.get("content"))
-        name = "" if role in ("tool", "function") else text_of(message.get("name"))
+        is_result = role in ("tool", "function")
+        texts, media_tokens = reader.read(message.get("content"), is_result=is_result)
+        name = "" if is_result else text_of(message.get("name"))
         yield Message(role, texts, media_tokens, name, calls, tuple(results))
 
 

@@ -1,7 +1,6 @@
 """Estimate the input tokens of a Gemini generateContent request.
 
-Knows the request's shape; Gemini's tokenizer is not bundled, so o200k_base counts and factors
-fitted to recorded usage scale the counts. Called by `estimates`.
+Knows the request's shape; `makers` knows what words and functions cost. Called by `estimates`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,17 +11,16 @@ from meter.tokens.bounds import MediaBounds, bound_request
 from meter.tokens.counting import count_text
 from meter.tokens.files import pdf_outline
 from meter.tokens.images import gemini_image_tokens, inline_image_size
+from meter.tokens.makers import GEMINI
 from meter.tokens.media import Media, media_of
 from meter.tokens.models import DEFAULT_ENCODING, encoding_for
 from meter.tokens.notes import notes_on
 from meter.tokens.records import InputEstimate
 from meter.tokens.shapes import json_text, list_of, mapping_of, text_of
 
-# Fitted to 580 recorded requests to gemini-2.0-flash and gemini-2.5-flash.
-_TEXT_FACTOR: Final = 1.05
-_SCHEMA_FACTOR: Final = 0.75
-_CALL_FACTOR: Final = 0.9
-_SIGNATURE_TOKENS_PER_CHAR: Final = 0.13
+# Fitted to 978 recorded requests to gemini-2.0-flash and gemini-2.5-flash.
+_RESULT_FACTOR: Final = 0.9
+_SIGNATURE_TOKENS_PER_CHAR: Final = 0.06
 _AUDIO_TOKENS_PER_SECOND: Final = 32
 _PAGE_TOKENS: Final = 258
 _VIDEO_TOKENS: Final = 3_000
@@ -35,13 +33,13 @@ def estimate(request: Mapping[str, Any], model: str) -> InputEstimate:
     system = request.get("systemInstruction") or request.get("system_instruction")
     contents = request.get("contents")
     turns = contents if isinstance(contents, list) else [contents]
-    total = 0.0
+    total = GEMINI.request if any(turns) else 0.0
     for turn in [system, *turns]:
         if isinstance(turn, str):
-            total += _TEXT_FACTOR * count_text(turn, DEFAULT_ENCODING)
+            total += GEMINI.words(turn)
         total += sum(map(_part_tokens, _parts(mapping_of(turn))))
     for declared in _declarations(request):
-        total += _SCHEMA_FACTOR * count_text(json_text(declared), DEFAULT_ENCODING)
+        total += GEMINI.declared(json_text(declared))
     tokens = round(total)
     bound = bound_request(request, _BOUNDS)
     return InputEstimate(
@@ -56,13 +54,17 @@ def _parts(turn: Mapping[str, Any]) -> list[Any]:
 
 def _part_tokens(part: object) -> float:
     if isinstance(part, str):
-        return _TEXT_FACTOR * count_text(part, DEFAULT_ENCODING)
+        return GEMINI.words(part)
     fields = mapping_of(part)
-    tokens = _TEXT_FACTOR * count_text(text_of(fields.get("text")), DEFAULT_ENCODING)
-    for name in ("functionCall", "functionResponse", "function_call", "function_response"):
-        if fields.get(name):
-            tokens += _CALL_FACTOR * count_text(json_text(fields[name]), DEFAULT_ENCODING)
-    if fields.get("functionCall"):
+    tokens = GEMINI.words(text_of(fields.get("text")))
+    call = mapping_of(fields.get("functionCall") or fields.get("function_call"))
+    if call:
+        tokens += GEMINI.called(text_of(call.get("name")), json_text(call.get("args") or {}))
+    result = mapping_of(fields.get("functionResponse") or fields.get("function_response"))
+    if result:
+        words = text_of(result.get("name")) + json_text(result.get("response"))
+        tokens += _RESULT_FACTOR * count_text(words, DEFAULT_ENCODING)
+    if call:
         # Thoughts come back as a signature beside the call that they led to.
         tokens += _SIGNATURE_TOKENS_PER_CHAR * len(text_of(fields.get("thoughtSignature")))
     media = media_of(fields)

@@ -5,12 +5,13 @@ wherever they stand. Requests to Claude through Bedrock are counted as Anthropic
 `estimates`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from meter.tokens import anthropic
 from meter.tokens.bounds import MediaBounds, bound_request
 from meter.tokens.counting import count_text
+from meter.tokens.makers import COHERE, maker_of
 from meter.tokens.models import encoding_for
 from meter.tokens.notes import notes_on
 from meter.tokens.records import InputEstimate
@@ -33,9 +34,6 @@ _CALLS: Final = frozenset({"tool_calls", "toolUse", "functionCall", "call"})
 _IMAGES: Final = frozenset({"image", "images", "image_url", "inlineData", "inline_data"})
 _ANY_NAME: Final = frozenset({"data", "json"})
 
-# Nova puts instructions before tools. Fitted to recorded requests of Nova 2, exact within 2 %.
-_NOVA_TOOLS_TOKENS: Final = 850
-_NOVA_TOKENS: Final = 8
 # `{"type":"function","function":{…}}` around each of Cohere's tools.
 _WRAPPING_TOKENS: Final = 14
 
@@ -51,7 +49,7 @@ def cohere(request: Mapping[str, Any], model: str) -> InputEstimate:
     Median error 7 % over 100 recorded requests, most of them with tools. Tools are billed without
     their wrapping, and hardly at all once their calls and results are in the history.
     """
-    tokens = _count(request, model, ())
+    tokens = _count(request, model, (), COHERE.words)
     tools = list_of(request.get("tools"))
     roles = {mapping_of(message).get("role") for message in list_of(request.get("messages"))}
     if tools and "tool" not in roles:
@@ -66,9 +64,21 @@ def converse(request: Mapping[str, Any], model: str) -> InputEstimate:
         tokens = anthropic.estimate(_as_messages(request), model).tokens
     else:
         tokens = _count(request, model, _SCHEMAS)
-        if "nova" in model:
-            tokens += _NOVA_TOOLS_TOKENS if request.get("toolConfig") else _NOVA_TOKENS
+        if "nova-2" in model:
+            tokens += _nova_tokens(request, model)
     return _estimate(tokens, request, model)
+
+
+def _nova_tokens(request: Mapping[str, Any], model: str) -> int:
+    """Return what Nova 2 is given beside the words: frames, and instructions for tools."""
+    nova = maker_of(model)
+    messages = list_of(request.get("messages"))
+    total = nova.request + nova.message * len(messages)
+    if request.get("toolConfig"):
+        schemas = count_text(json_text(request["toolConfig"]), encoding_for(model).name)
+        # The schemas themselves are counted among the words.
+        total += nova.tools + (nova.schema - 1) * schemas
+    return round(total)
 
 
 def invoke(request: Mapping[str, Any], model: str) -> InputEstimate:
@@ -84,11 +94,17 @@ def _estimate(tokens: int, request: Mapping[str, Any], model: str) -> InputEstim
     return InputEstimate(tokens, bound, known.name, exact=False, notes=notes_on(request, known))
 
 
-def _count(request: Mapping[str, Any], model: str, schemas: tuple[str, ...]) -> int:
+def _count(
+    request: Mapping[str, Any],
+    model: str,
+    schemas: tuple[str, ...],
+    words: Callable[[str], float] | None = None,
+) -> int:
+    """Return the tokens of the words, counted by `words` or plainly, and of the schemas."""
     name = encoding_for(model).name
-    tokens = sum(
-        _IMAGE_TOKENS if piece is None else count_text(piece, name) for piece in _pieces(request)
-    )
+    count = words or (lambda text: count_text(text, name))
+    pieces = _pieces(request)
+    tokens = round(sum(_IMAGE_TOKENS if piece is None else count(piece) for piece in pieces))
     written = (
         request[field] for field in schemas if isinstance(request.get(field), Mapping | list)
     )
@@ -125,7 +141,13 @@ def _as_messages(request: Mapping[str, Any]) -> dict[str, Any]:
     messages = map(mapping_of, list_of(request.get("messages")))
     tools = list_of(mapping_of(request.get("toolConfig")).get("tools"))
     specifications = (mapping_of(mapping_of(tool).get("toolSpec")) for tool in tools)
+    choice = mapping_of(mapping_of(request.get("toolConfig")).get("toolChoice"))
+    extra = mapping_of(request.get("additionalModelRequestFields"))
+    asked = mapping_of(mapping_of(request.get("outputConfig")).get("textFormat"))
     return {
+        "thinking": extra.get("thinking"),
+        "tool_choice": {"type": next(iter(choice), None)},
+        "output_format": mapping_of(asked.get("structure")).get("jsonSchema"),
         "system": [_block(block) for block in list_of(request.get("system"))],
         "messages": [
             {

@@ -65,14 +65,18 @@ class ResponseFormat:
 class Prompt:
     """What a request puts before a model.
 
-    `choice` is "none", a function's name, or empty. `hidden_tokens` is what is counted or guessed
-    apart from the messages.
+    `choice` is "none", a function's name, or empty; `must_call` says that some function has to be
+    called, `one_by_one` that not several at once may be, and `thinks` that reasoning was asked
+    for. `hidden_tokens` is what is counted or guessed apart from the messages.
     """
 
     messages: Sequence[Message]
     functions: Sequence[Mapping[str, Any]] = ()
     answer: ResponseFormat | None = None
     choice: str = ""
+    must_call: bool = False
+    one_by_one: bool = False
+    thinks: bool = False
     hidden_tokens: int = 0
 
 

@@ -95,3 +95,31 @@ def test_the_bound_of_plain_text_is_its_bytes_and_little_more():
     found = estimate_input("chat", request, "gpt-4o")
     assert found.upper_bound < 50_000 + 500
     assert found.upper_bound >= len(json.dumps(request)) - 100
+
+
+def test_a_deployment_that_hides_its_model_is_one_of_openai_s_there():
+    request = {"messages": [{"role": "user", "content": "tiktoken is great!"}]}
+    found = estimate_input("chat", request, "our-deployment", "azure")
+    # 3 + "user" + 6 + 3
+    assert found.tokens == 13
+    assert not found.exact
+    assert found.notes == ("The model behind our-deployment is not known; counted as gpt-4o.",)
+    # A name that tells another maker is believed, wherever it runs.
+    other = estimate_input("chat", request, "grok-4-fast", "azure")
+    assert other.tokens == estimate_input("chat", request, "grok-4-fast").tokens
+
+
+def test_what_a_provider_puts_before_every_prompt_is_added():
+    request = {"messages": [{"role": "user", "content": "tiktoken is great!"}]}
+    plain = estimate_input("chat", request, "grok-4.3")
+    assert estimate_input("chat", request, "grok-4.3", "xai").tokens == plain.tokens + 130
+
+
+def test_a_result_that_shows_an_image_has_a_smaller_frame():
+    head = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAIAAAACACAYAAADDPmHL"
+    parts = [{"type": "image_url", "image_url": {"url": head}}]
+    asked = {"messages": [{"role": "user", "content": parts}]}
+    given = {"messages": [{"role": "tool", "content": parts}]}
+    # 16 patches * 1.5 + 1 = 25, of which 16 are taken off; "user" and "tool" are a token each.
+    as_asked, as_given = (estimate_input("chat", r, "gpt-5-nano").tokens for r in (asked, given))
+    assert as_asked - as_given == 16

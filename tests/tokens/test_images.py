@@ -15,6 +15,7 @@ from meter.tokens.images import (
     inline_image_size,
     openai_image_bound,
     openai_image_tokens,
+    other_image_tokens,
 )
 
 
@@ -60,10 +61,19 @@ def test_no_image_costs_more_than_the_bound(model, width, height):
 
 
 def test_claude():
-    # 28-pixel patches: 1092 / 28 = 39 squared is 1521; more is shrunk to 1568 at most.
-    assert claude_image_tokens((1092, 1092)) == 1521
-    assert claude_image_tokens((200, 200)) == 64
-    assert claude_image_tokens((8000, 8000)) == 1568
+    # 28-pixel patches: 1092 / 28 = 39 squared is 1521; more is shrunk to 1568 at most; 3 around.
+    assert claude_image_tokens((1092, 1092)) == 1524
+    assert claude_image_tokens((200, 200)) == 67
+    assert claude_image_tokens((8000, 8000)) == 1571
+
+
+def test_other_makers():
+    # 128 / 28 = 4.6: 5 rows of 5, and one more for each row of Mistral's.
+    assert other_image_tokens("mistral-small-latest", (128, 128)) == 30
+    assert other_image_tokens("qwen3", (128, 128)) == 27
+    assert other_image_tokens("anthropic/claude-haiku-4.5", (128, 128)) == 28
+    assert other_image_tokens("google/gemini-2.5-flash", (128, 128)) == 258
+    assert other_image_tokens("a-model", (128, 128)) == 85 + 170
 
 
 def test_gemini():

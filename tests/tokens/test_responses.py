@@ -117,3 +117,12 @@ def test_an_output_of_parts_and_one_of_json():
     assert tokens("gpt-4.1", [{**RESULT, "output": parts}]) == 3 + 5
     # {"a":1} is `{"`, `a`, `":`, `1`, `}`.
     assert tokens("gpt-4.1", [{**RESULT, "output": {"a": 1}}]) == 3 + 4 + 5
+
+
+def test_a_call_that_goes_back_with_its_id_costs_three_tokens_more():
+    call = {"type": "function_call", "name": "now", "arguments": "{}"}
+    plain = estimate({"input": [call]}, "gpt-4.1").tokens
+    assert estimate({"input": [{**call, "id": "fc_1"}]}, "gpt-4.1").tokens == plain + 3
+    assert estimate({"input": [{**call, "id": "fc_1"}]}, "gpt-5").tokens == (
+        estimate({"input": [call]}, "gpt-5").tokens
+    )
