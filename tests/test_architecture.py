@@ -43,6 +43,7 @@ FLOORS = {
 # Rooms on one floor that may know each other: (who imports, what), and why.
 SIBLINGS = {
     ("meter.core", "meter.errors"): "the core raises the product's errors",
+    ("meter.gateway", "meter.manual"): "a realtime response is a call without an HTTP exchange",
     ("meter", "meter.meter"): "the package offers the façade by its name",
     ("meter.__main__", "meter.cli"): "`python -m meter` is the command line",
     ("meter.exports", "meter.reports"): "exports show charge lines as the reports derive them",

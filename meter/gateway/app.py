@@ -72,8 +72,19 @@ class Gateway:
         elif scope["type"] == "http":
             await self._visit(scope, Line(receive, send, self._settings.client_seconds))
         else:
-            await receive()
+            await self._hold_session(scope, receive, send)
+
+    async def _hold_session(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Relay a session over WebSocket, or say that there is none at its path."""
+        # Its library is loaded when the first session begins.
+        from meter.gateway.realtime import Realtime, is_session
+
+        await receive()
+        if not is_session(scope):
             await send({"type": "websocket.close", "code": 1008})
+            return
+        with self.measures.in_flight.track_inprogress():
+            await Realtime(self.services, scope, receive, send).run()
 
     async def _visit(self, scope: Mapping[str, Any], line: Line) -> None:
         visit = _Visit(scope, time.monotonic())

@@ -72,6 +72,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_in_head = self._passed_an_end = True
         self._head_bytes = 0
 
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection to the WebSocket's own protocol, which has bounds of its own."""
+        self._end_head()
+        super().handle_websocket_upgrade()
+
     def pause_writing(self) -> None:
         """Give a client that takes nothing its time; what is buffered for it is then dropped."""
         super().pause_writing()

@@ -19,11 +19,17 @@ import uvicorn
 from meter.errors import ConfigError
 from meter.gateway.app import Gateway
 from meter.gateway.protocol import BoundedProtocol
+from meter.gateway.realtime import EVENT_LIMIT_BYTES
 
 _BACKLOG: Final = 2048
 _IDLE_SECONDS: Final = 75
-# What uvicorn says when an answer is broken off on purpose; `relay` has told why.
-_EXPECTED: Final = ("ASGI callable returned without completing", "Unsupported upgrade request")
+# What uvicorn says when an answer is broken off on purpose (`relay` has told why), and its line for
+# each WebSocket, which would show a key that comes as ?key=.
+_EXPECTED: Final = (
+    "ASGI callable returned without completing",
+    "Unsupported upgrade request",
+    '%s - "WebSocket ',
+)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -102,7 +108,9 @@ def server_config(
         ssl_keyfile=None if certificate is None else certificate.key,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         http=BoundedProtocol,
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=EVENT_LIMIT_BYTES,
+        ws_per_message_deflate=False,
         lifespan="on",
         interface="asgi3",
         access_log=False,

@@ -277,14 +277,22 @@ def _is_away() -> None:
     raise StoreUnavailable("the ledger is away")
 
 
-def test_a_websocket_is_turned_away(standing):
+@pytest.mark.parametrize(
+    ("path", "key", "status"),
+    [
+        ("/v1/elsewhere", b"dGhlIHNhbXBsZSBub25jZQ==", 403),
+        ("/v1/realtime", b"dGhlIHNhbXBsZSBub25jZQ==", 401),
+        ("/v1/realtime", b"eA==", 400),
+    ],
+)
+def test_a_websocket_that_cannot_be_is_turned_away(standing, path, key, status):
     answer = talk(
         standing,
-        b"GET /v1/realtime HTTP/1.1\r\nhost: g\r\nupgrade: websocket\r\n"
-        b"connection: upgrade, close\r\nsec-websocket-key: eA==\r\n"
-        b"sec-websocket-version: 13\r\n\r\n",
+        b"GET %b HTTP/1.1\r\nhost: g\r\nupgrade: websocket\r\n"
+        b"connection: upgrade, close\r\nsec-websocket-key: %b\r\n"
+        b"sec-websocket-version: 13\r\n\r\n" % (path.encode(), key),
     )
-    assert status_of(answer) == 401
+    assert status_of(answer) == status
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,11 @@ class RealtimeSession:
         self._transcriber: str | None = None
         self._seconds = Decimal(0)
 
+    @property
+    def model(self) -> str | None:
+        """Return the session's model as it is known by now."""
+        return self._model
+
     def take(self, event: bytes | str) -> SessionUse | None:
         """Return what a server event says was used, None when it says nothing of it."""
         content = event.encode("utf-8", "replace") if isinstance(event, str) else event
