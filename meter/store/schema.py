@@ -1,8 +1,9 @@
 """Name the tables of the ledger. Only `meter/store/` and `migrations/env.py` read this.
 
 All amounts are BIGINT nanos of a currency, all times BIGINT microseconds since 1970-01-01 UTC.
-Null means unknown or not said, never zero. `usage_events`, `corrections` and `entries` are only
-ever added to. The wide columns come first because PostgreSQL pads narrow ones before them.
+Null means unknown or not said, never zero. `usage_events`, `corrections`, `entries` and
+`credit_moves` are only ever added to. The wide columns come first because PostgreSQL pads narrow
+ones before them.
 """
 
 from sqlalchemy import (
@@ -253,7 +254,11 @@ budgets = Table(
     Index(None, "scope_value"),
     sqlite_with_rowid=False,
 )
-"""Limits. A budget counts every call of the window it was made in, and of later windows."""
+"""Limits. A budget counts every call of the window it was made in, and of later windows.
+
+One whose measure is "credit" is the account of a subject's prepaid credit in a currency. It counts
+the calls that started since it was made; its limit is what `credit_grants` has left.
+"""
 
 budget_windows = Table(
     "budget_windows",
@@ -266,6 +271,70 @@ budget_windows = Table(
     sqlite_with_rowid=False,
 )
 """Where each budget stands, in its measure; one row for each window that a call touched."""
+
+credit_grants = Table(
+    "credit_grants",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("granted_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger),
+    Column("revoked_us", BigInteger),
+    Column("ends_us", BigInteger),
+    Column("closed_us", BigInteger),
+    Column("amount_nanos", BigInteger, nullable=False),
+    Column("left_nanos", BigInteger, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("revoked_reason", Text),
+    Column("revoked_author", Text),
+    CheckConstraint("amount_nanos >= 0", name="amount"),
+    Index(None, "subject"),
+    Index(
+        None,
+        "ends_us",
+        sqlite_where=text("ends_us IS NOT NULL AND closed_us IS NULL"),
+        postgresql_where=text("ends_us IS NOT NULL AND closed_us IS NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+"""Prepaid credit. `ends_us` is the earlier of expiry and revocation; `closed_us` is when what was
+left by then was taken off. `left_nanos` is the sum of the grant's moves, kept in the transaction
+that makes them. The row whose id is that of the account (a budget) has what belongs to no grant.
+"""
+
+credit_moves = Table(
+    "credit_moves",
+    metadata,
+    Column("source_id", Id, primary_key=True),
+    Column("number", SmallInteger, primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("amount_nanos", BigInteger, nullable=False),
+    Column("call_id", Id),
+    Column("kind", Text, nullable=False),
+    Column("grant_id", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("name", Text),
+    Column("reason", Text),
+    Column("author", Text),
+    CheckConstraint("amount_nanos <> 0", name="amount"),
+    Index(None, "subject", "currency", "at_us"),
+    Index(
+        None,
+        "subject",
+        "kind",
+        sqlite_where=text("call_id IS NULL"),
+        postgresql_where=text("call_id IS NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+"""Every movement of prepaid credit, beside its entry: which grant it came to or was taken from.
+
+`source_id` is that of the entry: a call, a correction, or what a person did, whose `name` is the
+id that the person chose. Positive amounts came, negative ones went.
+"""
 
 rate_cards = Table(
     "rate_cards",
