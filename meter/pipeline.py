@@ -168,6 +168,8 @@ class OpenCall:
             bound = estimating.bound_billed(
                 bound, self._pricing.billed, at_us=call.started_us, tier=reading.service_tier
             )
+        elif self._pricing is not None and self._pricing.billed is not None:
+            bound = replace(bound, billed_currency="")
         estimated = counted.tokens if counted else None
         self.call = replace(call, estimated_input_tokens=estimated, bound=bound)
 

@@ -69,6 +69,7 @@ SQL_PACKAGES = {"alembic", "psycopg", "pysqlite3", "sqlalchemy", "sqlite3"}
 # Where an amount is made or kept: no float may be written, named or produced here at all.
 MONEY_FILES = (
     "meter/core/budgets.py",
+    "meter/core/credit.py",
     "meter/core/ledger.py",
     "meter/core/money.py",
     "meter/core/rates.py",

@@ -6,6 +6,9 @@ at every instant, because a call is admitted only with a hold that bounds what i
 A budget whose window is a minute is a rate limit: who is over it comes again in the next minute.
 A limit of tokens a minute holds what the request says at most, and never more than itself, so
 that any call fits into an untouched minute; what was used counts in full.
+
+Prepaid credit is a budget too (see `credit`): one for each currency that its subject was granted,
+with what is left for a limit. A call needs the one in which it is billed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +36,7 @@ class Measure(StrEnum):
     MONEY = "money"
     TOKENS = "tokens"
     CALLS = "calls"
+    CREDIT = "credit"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,7 +70,8 @@ class Budget:
         """Return what a call with this bound could take from the budget, None if unbounded.
 
         Money counts as what the subject is billed, else as the cost, whichever is in the budget's
-        currency; where neither is, it is unbounded: it cannot be compared.
+        currency; where neither is, it is unbounded: it cannot be compared. Prepaid credit pays what
+        is billed and nothing else.
         """
         if self.measure is Measure.CALLS:
             return 1
@@ -78,13 +83,20 @@ class Budget:
             return bound.input_tokens + bound.output_tokens
         if bound.billed_currency is not None and bound.billed_currency == self.currency:
             return bound.billed_nanos
+        if self.is_credit and bound.billed_currency is not None:
+            return None
         return bound.cost_nanos if bound.currency == self.currency else None
 
     def show(self, amount: int) -> str:
         """Return an amount of this budget's measure as text with its unit."""
-        if self.measure is Measure.MONEY:
+        if self.currency is not None:
             return f"{nanos_to_text(amount)} {self.currency}"
         return f"{amount} {self.measure}"
+
+    @property
+    def is_credit(self) -> bool:
+        """Whether this is a subject's prepaid credit in `currency`."""
+        return self.measure is Measure.CREDIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +154,7 @@ def admit(
     """
     holds = []
     waiting: Refusal | None = None
-    for budget in budgets:
+    for budget in _asked(budgets, bound):
         verdict = _one(budget, bound, standings.get(budget.id, Standing()), at_us)
         if isinstance(verdict, Hold):
             holds.append(verdict)
@@ -153,8 +165,21 @@ def admit(
     return waiting or tuple(holds)
 
 
+def _asked(budgets: Iterable[Budget], bound: Bound) -> list[Budget]:
+    """Return the budgets that this call needs: of the credit accounts one, that of its currency."""
+    asked: list[Budget] = []
+    credit: list[Budget] = []
+    for budget in budgets:
+        (credit if budget.is_credit else asked).append(budget)
+    if credit:
+        asked.append(next((b for b in credit if b.amount_of(bound) is not None), credit[0]))
+    return asked
+
+
 def _one(budget: Budget, bound: Bound, standing: Standing, at_us: int) -> Hold | Refusal:
     amount = budget.amount_of(bound)
+    if budget.is_credit:
+        return _prepaid(budget, bound, standing, at_us)
     if amount is None:
         return Refusal(
             budget.id,
@@ -175,6 +200,34 @@ def _one(budget: Budget, bound: Bound, standing: Standing, at_us: int) -> Hold |
     )
 
 
+def _prepaid(budget: Budget, bound: Bound, standing: Standing, at_us: int) -> Hold | Refusal:
+    """Decide on a subject's prepaid credit. Nothing goes out while nothing is left of it."""
+    whose = f"the prepaid credit of {budget.scope.value}"
+    left = budget.limit - standing.spent
+    if left <= 0:
+        over = f", {budget.show(-left)} more than there was" if left else ""
+        return Refusal(budget.id, f"{whose} in {budget.currency} is used up{over}")
+    amount = budget.amount_of(bound)
+    if amount is None:
+        billed_in = bound.currency if bound.billed_currency is None else bound.billed_currency
+        why = "nothing bounds what it can cost"
+        if billed_in == "":
+            why = "no price says what it costs"
+        elif billed_in not in (None, budget.currency):
+            why = f"it is billed in {billed_in}"
+        return Refusal(
+            budget.id, f"{whose} in {budget.currency} cannot cover this call because {why}"
+        )
+    if standing.held + amount <= left:
+        return Hold(budget.id, budget.window.bounds(at_us)[0], amount)
+    return Refusal(
+        budget.id,
+        f"{whose} has {budget.show(max(left - standing.held, 0))} left and this call may need "
+        f"{budget.show(amount)}",
+        may_fit_later=amount <= left,
+    )
+
+
 def measured(
     budgets: Sequence[Budget],
     tokens: int,
@@ -182,12 +235,15 @@ def measured(
     currency: str | None,
     billed_nanos: int | None = None,
     billed_currency: str | None = None,
+    *,
+    is_resold: bool = False,
 ) -> dict[str, int]:
     """Return what a settled call takes from each budget, by budget id.
 
     `tokens` is input plus output. A fact is never refused: it counts in full, above a hold or
     after it expired. A money budget counts what the subject is billed, else the cost, whichever is
-    in its currency. An unpriced call takes nothing from it.
+    in its currency. An unpriced call takes nothing from it. Prepaid credit pays what is billed:
+    the cost, unless the call `is_resold` at a price of its own.
     """
     taken = {}
     for budget in budgets:
@@ -197,6 +253,8 @@ def measured(
             taken[budget.id] = tokens
         elif billed_nanos is not None and billed_currency == budget.currency:
             taken[budget.id] = billed_nanos
+        elif budget.is_credit and is_resold:
+            continue
         elif cost_nanos is not None and currency == budget.currency:
             taken[budget.id] = cost_nanos
     return taken

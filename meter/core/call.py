@@ -58,7 +58,8 @@ class Bound:
     `input_tokens` and `output_tokens` are upper bounds in tokens; None means that nothing in the
     request or in the model's limits bounds it. `cost_nanos` is the bound in money, None when no
     rate card covers it. Hosted tools are not bounded by anything. `billed_nanos` bounds what the
-    subject is billed, where that is not the cost (`billed_currency` says so; None: it is the same).
+    subject is billed, where that is not the cost: `billed_currency` says so (None: it is the same;
+    empty: a resale price ought to cover the call and does not).
     """
 
     input_tokens: int | None = None

@@ -6,13 +6,16 @@ Knows rows, budgets and windows, not what a request means; see `writing`. Called
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
 from meter.core.budgets import Budget, Hold, Scope, Standing
+from meter.core.credit import MoveKind
 from meter.core.ledger import Entry
 from meter.store.budget_rows import CountedBudget, taken_by
 from meter.store.encoding import AnyRow, Row, scopes_of_row
+from meter.store.prepaid import Cause, CreditAccount, account_from_rows, burns, entries_between
 from meter.store.prepared import Runner
 from meter.store.statements import Statements
 
@@ -48,8 +51,8 @@ class Batch:
     event there. `opened` and `events` are to be written, `closed` to be removed. `corrected` has
     the ids of its corrections. `claims` says which call billed a piece of work; `claimed` are those
     to be written. `steps` has the starts of the windows that were read, by budget. `queued` are
-    windows that
-    earlier calls wait for, `blocked` those that a call of this batch did not fit into.
+    windows that earlier calls wait for, `blocked` those that a call of this batch did not fit into.
+    `credit` has the prepaid credit that the batch needs, by the id of its budget.
     """
 
     runner: Runner
@@ -70,6 +73,8 @@ class Batch:
     blocked: set[WindowKey] = field(default_factory=set)
     claims: dict[str, UUID] = field(default_factory=dict)
     claimed: dict[str, UUID] = field(default_factory=dict)
+    credit: dict[str, CreditAccount] = field(default_factory=dict)
+    credit_numbers: dict[UUID, int] = field(default_factory=dict)
 
     def event(self, call_id: UUID) -> Mapping[str, Any] | None:
         """Return the event of a call, None when it has not ended."""
@@ -139,11 +144,83 @@ class Batch:
             self.runner.put(self.statements.add_windows, made)
             self._read_windows(missing)
 
-    def spend(self, row: AnyRow, ending: AnyRow, sign: int = 1) -> None:
-        """Add what a call with this ending takes to its budgets (sign -1: take it back)."""
+    def as_it_stands(self, budget: Budget, at_us: int) -> tuple[Budget, Standing]:
+        """Return a budget and where it stands for a call that starts at that moment."""
+        window = self.window(budget, at_us)
+        if not budget.is_credit:
+            return budget, self.standing(budget, at_us)
+        account = self.account(budget)
+        in_flight = self._in_flight(budget.id) if account.needs_starts(at_us) else ()
+        return account.funded(at_us, window.standing.held, in_flight)
+
+    def account(self, budget: Budget) -> CreditAccount:
+        """Return the prepaid credit of a credit budget, locked."""
+        if budget.id not in self.credit:
+            self.window(budget, 0)
+            self.load_credit([budget])
+        return self.credit[budget.id]
+
+    def load_credit(self, budgets: Iterable[Budget]) -> None:
+        """Read the prepaid credit of credit budgets whose windows are locked."""
+        wanted = {budget.id: budget for budget in budgets if budget.id not in self.credit}
+        if not wanted:
+            return
+        subjects = sorted({budget.scope.value for budget in wanted.values()})
+        rows = self.runner.ask(self.statements.credit_in, subjects=subjects)
+        of_subject: dict[str, list[AnyRow]] = {}
+        for row in rows:
+            of_subject.setdefault(row["subject"], []).append(row)
+        for budget in wanted.values():
+            known = of_subject.get(budget.scope.value, ())
+            self.credit[budget.id] = account_from_rows(budget, known, self.credit_numbers)
+
+    def spend(self, row: AnyRow, ending: AnyRow, before: AnyRow | None = None) -> None:
+        """Add what a call with this ending takes to its budgets, less what it took `before`.
+
+        `ending` is the call's own row, or that of the correction which comes after `before`. The
+        entries that it makes are in the batch already.
+        """
         budgets = {budget.id: budget for budget in self.budgets_of(row)}
-        for budget_id, amount in taken_by(tuple(budgets.values()), ending).items():
-            self.window(budgets[budget_id], row["started_us"]).add_spent += sign * amount
+        if not budgets:
+            return
+        counting = tuple(budgets.values())
+        taken = taken_by(counting, ending)
+        for budget_id, amount in taken_by(counting, before).items() if before else ():
+            taken[budget_id] = taken.get(budget_id, 0) - amount
+        for budget_id, amount in taken.items():
+            budget = budgets[budget_id]
+            self.window(budget, row["started_us"]).add_spent += amount
+            if budget.is_credit:
+                self._burn(budget, row, ending, before)
+
+    def _burn(self, budget: Budget, row: AnyRow, ending: AnyRow, before: AnyRow | None) -> None:
+        """Take what a call uses from the prepaid credit of its subject, with the entries."""
+        source_id, at_us = row["call_id"], row["started_us"]
+        if before is not None:
+            source_id, at_us = ending["id"], ending["at_us"]
+        cause = Cause(source_id, at_us, MoveKind.USAGE, row["call_id"])
+        account = self.account(budget)
+        changes = burns(budget, row, ending, before)
+        account.take(sum(changes.values()), cause)
+        of_source = takewhile(lambda entry: entry.source_id == source_id, reversed(self.entries))
+        earlier = sum(1 for _ in of_source)
+        self.entries += entries_between(
+            account.name, budget.currency or "", cause, changes, earlier
+        )
+
+    def _in_flight(self, budget_id: str) -> list[tuple[int, int]]:
+        """Return the start and the hold of every call that holds in this budget now."""
+        stored = self.runner.ask(self.statements.holds_of, budget_id=budget_id)
+        found = [
+            (held["started_us"], held["amount"])
+            for held in stored
+            if held["call_id"] not in self.closed
+        ]
+        for row, made in self.opened.values():
+            found += [
+                (row["started_us"], hold.amount) for hold in made if hold.budget_id == budget_id
+            ]
+        return found
 
     def _read_windows(self, keys: list[WindowKey]) -> None:
         self._take_windows(self._windows_at(keys))

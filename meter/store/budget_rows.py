@@ -13,9 +13,10 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, text, u
 
 from meter.core.budgets import Budget, Measure, Scope, ScopeKind, Standing, measured
 from meter.core.call import Outcome
+from meter.core.credit import PREFIX
 from meter.core.windows import Window
 from meter.errors import ConfigError
-from meter.store.encoding import AnyRow, Row, clean, scopes_of_row
+from meter.store.encoding import AnyRow, Row, clean, is_resold, scopes_of_row
 from meter.store.engine import read_connection, write_connection
 from meter.store.latest import latest_events
 from meter.store.schema import budget_windows, holds
@@ -71,9 +72,9 @@ def set_budget(engine: Engine, budget: Budget, *, now_us: int) -> None:
     currency or with one for a measure that has none; StoreUnavailable.
     """
     _check(budget)
-    row = _budget_to_row(budget, now_us)
+    row = budget_to_row(budget, now_us)
     with write_connection(engine) as connection:
-        _lock_budgets(connection)
+        lock_budgets(connection)
         chosen = budgets_table.c.id == budget.id
         known = connection.execute(select(budgets_table).where(chosen)).mappings().first()
         if known and all(known[name] == row[name] for name in row if name not in _CHANGEABLE):
@@ -91,21 +92,23 @@ _CHANGEABLE = ("limit_amount", "created_us")
 def remove_budget(engine: Engine, budget_id: str) -> bool:
     """Remove a budget with its windows and holds; return whether there was one.
 
-    Raises: StoreUnavailable.
+    Raises: ConfigError for prepaid credit; StoreUnavailable.
     """
+    _check_name(budget_id)
     with write_connection(engine) as connection:
-        _lock_budgets(connection)
+        lock_budgets(connection)
         return _remove(connection, budget_id)
 
 
 def budgets(engine: Engine, *, now_us: int) -> list[BudgetRow]:
-    """Return every budget by id, as it stands in the window that holds `now_us`.
+    """Return every budget but credit by id, as it stands in the window that holds `now_us`.
 
     Raises: StoreUnavailable.
     """
     with read_connection(engine) as connection:
-        found = connection.execute(select(budgets_table).order_by(budgets_table.c.id))
-        listed = [(_budget_from_row(row), row["created_us"]) for row in found.mappings().all()]
+        limits = select(budgets_table).where(budgets_table.c.measure != Measure.CREDIT.value)
+        found = connection.execute(limits.order_by(budgets_table.c.id))
+        listed = [(budget_from_row(row), row["created_us"]) for row in found.mappings().all()]
         return [_as_it_stands(connection, budget, made, now_us) for budget, made in listed]
 
 
@@ -119,7 +122,7 @@ def standing(engine: Engine, budget_id: str, *, now_us: int) -> BudgetRow | None
         row = connection.execute(chosen).mappings().first()
         if row is None:
             return None
-        return _as_it_stands(connection, _budget_from_row(row), row["created_us"], now_us)
+        return _as_it_stands(connection, budget_from_row(row), row["created_us"], now_us)
 
 
 def taken_by(budgets: Sequence[Budget], ending: AnyRow) -> dict[str, int]:
@@ -132,17 +135,22 @@ def taken_by(budgets: Sequence[Budget], ending: AnyRow) -> dict[str, int]:
     tokens = (ending["input_tokens"] or 0) + (ending["output_tokens"] or 0)
     return measured(
         budgets, tokens, ending["cost_nanos"], ending["currency"], ending["billed_nanos"],
-        ending["billed_currency"],
+        ending["billed_currency"], is_resold=is_resold(ending),
     )  # fmt: skip
 
 
 def counted_budget_from_row(row: AnyRow) -> CountedBudget:
     """Return the budget of a row with the start of what it counts."""
-    budget = _budget_from_row(row)
-    return CountedBudget(budget, budget.window.counted_from(row["created_us"]))
+    budget = budget_from_row(row)
+    created_us = row["created_us"]
+    # Credit pays for what comes after it; a limit counts what its window has seen already.
+    return CountedBudget(
+        budget, created_us if budget.is_credit else budget.window.counted_from(created_us)
+    )
 
 
-def _budget_from_row(row: AnyRow) -> Budget:
+def budget_from_row(row: AnyRow) -> Budget:
+    """Return the budget of a row."""
     return Budget(
         id=row["id"],
         scope=Scope(ScopeKind(row["scope_kind"]), row["scope_value"]),
@@ -153,7 +161,8 @@ def _budget_from_row(row: AnyRow) -> Budget:
     )
 
 
-def _budget_to_row(budget: Budget, now_us: int) -> Row:
+def budget_to_row(budget: Budget, now_us: int) -> Row:
+    """Return the row of a budget that is made now."""
     return {
         "id": budget.id,
         "scope_kind": budget.scope.kind.value,
@@ -170,6 +179,9 @@ def _budget_to_row(budget: Budget, now_us: int) -> Row:
 def _check(budget: Budget) -> None:
     if not budget.id or "\0" in budget.id:
         raise ConfigError(f"found budget id {budget.id!r}, expected a name")
+    _check_name(budget.id)
+    if budget.is_credit:
+        raise ConfigError("found measure credit, expected money, tokens or calls: grant credit")
     if not 0 <= budget.limit < 2**63:
         raise ConfigError(f"found limit {budget.limit} of budget {budget.id}, expected one >= 0")
     if (budget.measure is Measure.MONEY) != (budget.currency is not None):
@@ -179,7 +191,15 @@ def _check(budget: Budget) -> None:
         )
 
 
-def _lock_budgets(connection: Connection) -> None:
+def _check_name(budget_id: str) -> None:
+    if budget_id.startswith(PREFIX):
+        raise ConfigError(
+            f"found budget id {budget_id!r:.80}, expected one that does not begin with {PREFIX!r}: "
+            "that is prepaid credit"
+        )
+
+
+def lock_budgets(connection: Connection) -> None:
     """Wait for the batches that are reading the budgets, and keep new ones waiting.
 
     SQLite has one writer anyway.

@@ -9,9 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, literal_column, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    func,
+    literal_column,
+    select,
+    union_all,
+)
 
-from meter.core.budgets import Scope
+from meter.core.budgets import Budget, Scope
+from meter.core.credit import PREFIX
 from meter.core.ledger import NOBODY
 from meter.core.rates import RateCard
 from meter.core.rating import rate
@@ -19,6 +28,13 @@ from meter.core.windows import Span
 from meter.errors import MeterError
 from meter.store.budget_rows import CountedBudget, counted_budget_from_row, taken_by
 from meter.store.corrections import difference
+from meter.store.credit_sums import (
+    Posted,
+    add,
+    moved_by_people,
+    sums_that_differ,
+    usage_by_source,
+)
 from meter.store.encoding import (
     BOOK_COLUMNS,
     ROUTE_COLUMNS,
@@ -34,6 +50,7 @@ from meter.store.encoding import (
 )
 from meter.store.engine import read_connection
 from meter.store.latest import first_events
+from meter.store.prepaid import burns
 from meter.store.schema import (
     balances,
     budget_windows,
@@ -89,6 +106,7 @@ class _Check:
     cards: dict[str, RateCard] = field(default_factory=dict)
     budgets: dict[Scope, list[CountedBudget]] = field(default_factory=dict)
     spent: dict[tuple[str, int], int] = field(default_factory=dict)
+    burnt: dict[UUID, int] = field(default_factory=dict)
 
     def findings(self) -> Iterator[Finding]:
         yield from self._balances()
@@ -101,6 +119,8 @@ class _Check:
             self.budgets.setdefault(counted.budget.scope, []).append(counted)
         yield from self._records()
         yield from self._spent()
+        for found in sums_that_differ(self.connection):
+            yield Finding(*found)
 
     def _rows(self, statement: Any) -> Iterator[AnyRow]:
         streamed = statement.execution_options(yield_per=_AT_ONCE)
@@ -226,14 +246,19 @@ class _Check:
             self._rows(select(entries).order_by(entries.c.source_id, entries.c.number)),
             "source_id",
         )
-        owed: dict[UUID, dict[tuple[str, str, str], int]] = {}
+        burns = _Alongside(self._rows(usage_by_source()), "source_id")
+        owed = moved_by_people(self.connection)
         for count, event in enumerate(events, 1):
             versions = [event, *later.take(event["call_id"])]
             yield from self._versions(event, versions, owed)
             expected = _first_entries(event)
+            add(expected, self._burnt(event, event, None))
             yield from _entries_as_expected(
                 event["call_id"], posted.take(event["call_id"]), expected
             )
+            found = sum(int(row["amount"]) for row in burns.take(event["call_id"]))
+            if (wanted := self.burnt.pop(event["call_id"], 0)) != found:
+                yield _moves_finding(event["call_id"], found, wanted)
             if count % _PROGRESS_EVERY == 0:
                 self.progress(count)
         for row in later.rest():
@@ -242,6 +267,11 @@ class _Check:
                 str(row["id"]),
                 f"it corrects call {row['call_id']}, which has not ended",
             )
+        moved = {row["source_id"]: int(row["amount"]) for row in burns.rest()}
+        for source_id in sorted(moved.keys() | self.burnt.keys()):
+            found, wanted = moved.get(source_id, 0), self.burnt.get(source_id, 0)
+            if found != wanted:
+                yield _moves_finding(source_id, found, wanted)
         strays: dict[UUID, list[AnyRow]] = {}
         for row in posted.rest():
             strays.setdefault(row["source_id"], []).append(row)
@@ -254,7 +284,7 @@ class _Check:
         self,
         event: AnyRow,
         versions: list[AnyRow],
-        owed: dict[UUID, dict[tuple[str, str, str], int]],
+        owed: dict[UUID, Posted],
     ) -> Iterator[Finding]:
         """Check each truth on a call; note what its corrections owe and its budgets spent."""
         before = event
@@ -268,6 +298,7 @@ class _Check:
                 owed[version["id"]] = {
                     (e.debit, e.credit, e.currency): e.amount_nanos for e in made
                 }
+                add(owed[version["id"]], self._burnt(event, version, before))
             before = version
         latest = dict(versions[-1])
         stated = [row["outcome"] for row in versions if row["outcome"] is not None]
@@ -327,19 +358,45 @@ class _Check:
                     f"and rated again {again.amount_nanos}",
                 )
 
-    def _spend(self, event: AnyRow, latest: AnyRow) -> None:
+    def _counting(self, event: AnyRow) -> dict[str, Budget]:
+        """Return the budgets that count a call, but rates, by id."""
         if not self.budgets:
-            return
-        started_us = event["started_us"]
-        counting = {
+            return {}
+        return {
             counted.budget.id: counted.budget
             for scope in scopes_of_row(event)
             for counted in self.budgets.get(scope, ())
-            if counted.counts(started_us) and not counted.budget.is_rate
+            if counted.counts(event["started_us"]) and not counted.budget.is_rate
         }
+
+    def _spend(self, event: AnyRow, latest: AnyRow) -> None:
+        started_us = event["started_us"]
+        counting = self._counting(event)
         for budget_id, amount in taken_by(tuple(counting.values()), latest).items():
             key = (budget_id, counting[budget_id].window.bounds(started_us)[0])
             self.spent[key] = self.spent.get(key, 0) + amount
+
+    # --- prepaid credit -----------------------------------------------------------------------
+
+    def _burnt(self, event: AnyRow, version: AnyRow, before: AnyRow | None) -> Posted:
+        """Return the entries that a truth on a call makes from the prepaid credit of its subject.
+
+        Its usage moves have to come to the same.
+        """
+        posted: Posted = {}
+        for budget in self._counting(event).values():
+            if not budget.is_credit:
+                continue
+            earlier = None if before is None else _with_outcome(event, before)
+            changes = burns(budget, event, _with_outcome(event, version), earlier)
+            account, currency = f"{PREFIX}{event['subject']}", budget.currency or ""
+            for other, amount in changes.items():
+                if amount:
+                    debit, credit = (account, other) if amount > 0 else (other, account)
+                    add(posted, {(debit, credit, currency): abs(amount)})
+            source_id = event["call_id"] if before is None else version["id"]
+            self.burnt[source_id] = self.burnt.get(source_id, 0) - sum(changes.values())
+        return posted
 
     def _spent(self) -> Iterator[Finding]:
         left = dict(self.spent)
@@ -382,7 +439,12 @@ class _Alongside:
             self._next = next(self._rows, None)
 
 
-def _first_entries(event: AnyRow) -> dict[tuple[str, str, str], int]:
+def _with_outcome(event: AnyRow, version: AnyRow) -> AnyRow:
+    """Return a truth on a call with its outcome, where it states none with that of the event."""
+    return version if version["outcome"] is not None else {**version, "outcome": event["outcome"]}
+
+
+def _first_entries(event: AnyRow) -> Posted:
     """Return what a call's own entries ought to be: (debit, credit, currency) and amount."""
     subject, issuer = event["subject"] or NOBODY, event["issuer"]
     owed: dict[tuple[str, str, str], int] = {}
@@ -395,9 +457,9 @@ def _first_entries(event: AnyRow) -> dict[tuple[str, str, str], int]:
 
 
 def _entries_as_expected(
-    source_id: UUID, posted: list[AnyRow], expected: dict[tuple[str, str, str], int]
+    source_id: UUID, posted: list[AnyRow], expected: Posted
 ) -> Iterator[Finding]:
-    found: dict[tuple[str, str, str], int] = {}
+    found: Posted = {}
     for row in posted:
         key = (row["debit"], row["credit"], row["currency"])
         found[key] = found.get(key, 0) + row["amount_nanos"]
@@ -409,12 +471,20 @@ def _entries_as_expected(
         )
 
 
-def _shown(amounts: dict[tuple[str, str, str], int]) -> str:
+def _shown(amounts: Posted) -> str:
     parts = [
         f"{nanos} nanos {currency} from {debit} to {credit}"
         for (debit, credit, currency), nanos in sorted(amounts.items())
     ]
     return "; ".join(parts) or "none"
+
+
+def _moves_finding(source_id: UUID, found: int, expected: int) -> Finding:
+    return Finding(
+        "the credit that a call moved is what it used",
+        str(source_id),
+        f"its moves come to {found} nanos, expected {expected}",
+    )
 
 
 def _spent_finding(key: tuple[str, int], found: int, expected: int) -> Finding:

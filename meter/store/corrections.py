@@ -73,9 +73,8 @@ def _apply(batch: Batch, event: AnyRow, before: AnyRow, after: Row) -> None:
     batch.corrected.append(after["id"])
     batch.entries += difference(event, before, after)
     outcome = event["outcome"] if before["outcome"] is None else before["outcome"]
-    batch.spend(event, {**before, "outcome": outcome}, -1)
-    batch.spend(event, {**after, "outcome": outcome if after["outcome"] is None else
-                        after["outcome"]})  # fmt: skip
+    changed = outcome if after["outcome"] is None else after["outcome"]
+    batch.spend(event, {**after, "outcome": changed}, {**before, "outcome": outcome})
 
 
 def difference(event: AnyRow, before: AnyRow, after: AnyRow) -> list[Entry]:

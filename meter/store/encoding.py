@@ -170,6 +170,13 @@ def book_from_row(row: AnyRow, book: Book) -> Charge | None:
     return Charge((), row[f"{book}_nanos"], *told)
 
 
+def is_resold(row: AnyRow) -> bool:
+    """Whether a subject owes another price than the cost for the call of a row."""
+    return any(
+        row[name] is not None for name in ("billed_currency", "billed_card_id", "billed_unpriced")
+    )
+
+
 def charge_from_row(row: AnyRow) -> Charge:
     """Return the charge that a row holds."""
     lines = tuple(_line_from_list(parts) for parts in json.loads(row["lines"] or "[]"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from meter.clock import now_us
 from meter.config import Settings
 from meter.core.budgets import Budget
+from meter.core.credit import PREFIX
 from meter.core.event import Correction
 from meter.core.ledger import Entry
 from meter.core.ports import Store
@@ -16,6 +17,7 @@ from meter.core.rates import RateCard
 from meter.errors import SchemaMismatch, StoreUnavailable
 from meter.store import feed, reads
 from meter.store.changes import Change, changes, entries_of_feed
+from meter.store.credit import Credits
 from meter.store.engine import open_engine
 from meter.store.entry_rows import entries_between
 from meter.store.keys import Keys
@@ -58,6 +60,9 @@ class Ledger:
                 self._open_store(settings)
             self.keys = Keys(self._engine)
             self.owned = OwnedObjects(self._engine)
+            self.credits = Credits(self._engine)
+            if not read_only:
+                self.credits.lapse(now_us())
         except BaseException:
             self._engine.dispose()
             raise
@@ -88,8 +93,13 @@ class Ledger:
         return self._inner
 
     def sweep(self) -> int:
-        """List calls as unsettled that nobody will end any more; return how many."""
-        return self._writing().sweep(now_us())
+        """List calls as unsettled that nobody will end any more; return how many.
+
+        What is left of credit grants that have ended is taken off.
+        """
+        swept = self._writing().sweep(now_us())
+        self.credits.lapse(now_us())
+        return swept
 
     def ping(self) -> None:
         """Read the schema's revision from the ledger. Raises: StoreUnavailable, SchemaMismatch."""
@@ -98,7 +108,9 @@ class Ledger:
             raise SchemaMismatch(f"found schema revision {found}, expected {expected}")
 
     def budget(self, name: str) -> BudgetRow | None:
-        """Return one budget as it stands now, None when there is none of that name."""
+        """Return one budget, or prepaid credit as one, as it stands now; None: there is none."""
+        if name.startswith(PREFIX):
+            return self.credits.standing(name, now_us=now_us())
         return reads.standing(self._engine, name, now_us=now_us())
 
     def set_budget(self, budget: Budget) -> None:

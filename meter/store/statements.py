@@ -21,6 +21,7 @@ from sqlalchemy import (
     column,
     delete,
     func,
+    literal_column,
     select,
     tuple_,
     update,
@@ -36,6 +37,8 @@ from meter.store.schema import (
     budgets,
     claims,
     corrections,
+    credit_grants,
+    credit_moves,
     entries,
     feed_arrivals,
     holds,
@@ -85,6 +88,13 @@ class Statements:
     """The corrections of call [id], oldest first."""
     one_correction: Prepared
     add_correction: Prepared
+    credit_in: Prepared
+    """What has something left of the grants of [subjects], and their loose remainders."""
+    holds_of: Prepared
+    """The holds of one budget [budget_id], each with the start of its call."""
+    move_credit: Prepared
+    """Adds [add_left] to what is left of grant [of_grant]."""
+    add_credit_moves: Prepared
 
 
 _KNOWN: dict[str, Statements] = {}
@@ -186,6 +196,18 @@ def _statements(dialect: Dialect) -> Statements:
         .order_by(corrections.c.number),
         one_correction=select(corrections).where(corrections.c.id == bindparam("id")),
         add_correction=add(corrections),
+        credit_in=select(credit_grants).where(
+            among(credit_grants.c.subject, "subjects"),
+            credit_grants.c.closed_us.is_(None),
+            credit_grants.c.left_nanos != literal_column("0"),
+        ),
+        holds_of=select(holds.c.call_id, holds.c.amount, open_calls.c.started_us)
+        .join(open_calls, open_calls.c.call_id == holds.c.call_id)
+        .where(holds.c.budget_id == bindparam("budget_id")),
+        move_credit=update(credit_grants)
+        .where(credit_grants.c.id == bindparam("of_grant"))
+        .values(left_nanos=credit_grants.c.left_nanos + bindparam("add_left")),
+        add_credit_moves=add(credit_moves),
     )
 
 

@@ -26,6 +26,7 @@ from meter.store.encoding import AnyRow, Row, card_to_row, clean, event_to_row, 
 from meter.store.engine import on_cursor
 from meter.store.failures import Interrupted
 from meter.store.feed import arrival_rows
+from meter.store.prepaid import changed_rows
 from meter.store.prepared import Runner, Work
 from meter.store.requests import Answer, Correct, Release, Request, Reserve, Settle
 from meter.store.statements import Statements, statements_for
@@ -117,6 +118,8 @@ def _load(batch: Batch, requests: Sequence[Request]) -> None:
         batch.lock_windows(wanted | held)
     for budget, from_us in rolling:
         batch.read_steps(budget, from_us)
+    credit = {b.id: b for row in rows for b in batch.budgets_of(row) if b.is_credit}
+    batch.load_credit(credit.values())
 
 
 def _rolling(batch: Batch, requests: Sequence[Request]) -> list[tuple[Budget, int]]:
@@ -164,8 +167,9 @@ def _reserve(batch: Batch, request: Reserve) -> Answer:
         return batch.open_holds[call_id]
     budgets = batch.budgets_of(row)
     at_us = request.call.started_us
-    standings = {budget.id: batch.standing(budget, at_us) for budget in budgets}
-    verdict = admit(budgets, request.call.bound, standings, at_us)
+    standing = [batch.as_it_stands(budget, at_us) for budget in budgets]
+    standings = {budget.id: where for budget, where in standing}
+    verdict = admit([budget for budget, _ in standing], request.call.bound, standings, at_us)
     if request.waits:
         verdict = _in_turn(batch, request, verdict)
     if isinstance(verdict, Refusal):
@@ -250,9 +254,9 @@ def _settle(batch: Batch, request: Settle) -> None:
         return
     _close(batch, call_id)
     batch.events[call_id] = row
-    batch.spend(row, row)
     event = request.event
     batch.entries += entries_of(event.call, event.issuer, event.charge, event.billed)
+    batch.spend(row, row)
 
 
 def require_same_event(known: AnyRow, row: Row) -> None:
@@ -294,17 +298,20 @@ def _flush(batch: Batch, requests: Sequence[Request]) -> frozenset[int]:
         *_removals(batch),
     ]
     claims = [{"name": n, "call_id": c} for n, c in sorted(batch.claimed.items())]
+    credit = list(batch.credit.values())
     must_be_new: list[Work] = [
         (made.add_claims, claims),
         (made.add_open_calls, [row for row, _ in batch.opened.values()]),
         (made.add_holds, _held(batch)),
         (made.add_events, stored),
-        (made.add_entries, [_entry_row(entry) for entry in batch.entries]),
+        (made.add_entries, [entry_row(entry) for entry in batch.entries]),
         (made.add_arrivals, arrival_rows([*batch.events, *batch.corrected])),
+        (made.add_credit_moves, [move for account in credit for move in account.moves]),
     ]
     sums: list[Work] = [
         (made.move_windows, _moved(batch)),
-        (made.move_balances, _balance_rows(batch.entries)),
+        (made.move_credit, changed_rows(credit)),
+        (made.move_balances, balance_rows(batch.entries)),
     ]
     works = [work for work in (*may_be_there, *must_be_new, *sums) if work[1]]
     written = batch.runner.put_all(works)
@@ -356,7 +363,8 @@ def _held(batch: Batch) -> list[Row]:
     ]
 
 
-def _entry_row(entry: Entry) -> Row:
+def entry_row(entry: Entry) -> Row:
+    """Return the row of an entry."""
     return {
         "source_id": entry.source_id,
         "number": entry.number,
@@ -368,7 +376,8 @@ def _entry_row(entry: Entry) -> Row:
     }
 
 
-def _balance_rows(entries: Sequence[Entry]) -> list[Row]:
+def balance_rows(entries: Sequence[Entry]) -> list[Row]:
+    """Return what these entries add to the balances."""
     return [
         {
             "account": clean(account),

@@ -1,5 +1,6 @@
 """Any order of events leaves a sound ledger: a machine plays, and a simple model keeps count."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,9 +22,10 @@ from meter.core.event import Correction
 from meter.core.rating import rate
 from meter.core.usage import Usage
 from meter.core.windows import Span, Window
-from meter.errors import ConflictingWrite
+from meter.errors import ConflictingWrite, InputError
 from meter.store import reads
 from meter.store.checking import check
+from meter.store.credit import Credits
 from meter.store.encoding import correction_to_row, event_to_row, open_call_to_row
 from meter.store.engine import open_engine, write_connection
 from meter.store.migrating import require_current
@@ -33,6 +35,8 @@ from meter.store.writing import write_batch
 from tests.store.examples import CARD, HOUR_US, NOON_US, a_budget, a_call, an_event, call_id
 
 SUBJECTS = ("alice", "bob")
+LIMITS = (Measure.MONEY, Measure.TOKENS, Measure.CALLS)
+WHY = {"reason": "why", "author": "bob"}
 SCOPES = (
     Scope(ScopeKind.EVERYTHING),
     Scope(ScopeKind.SUBJECT, "alice"),
@@ -60,7 +64,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.engine: Engine = open_engine("sqlite://")
         require_current(self.engine)
         self.model = Model()
-        self.count = 0
+        self.count = self.grants = 0
         self.waiting: list[tuple[Request, Any]] = []
 
     def teardown(self) -> None:
@@ -165,7 +169,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(
         limit=st.integers(0, 100_000),
         scope=st.sampled_from(SCOPES),
-        measure=st.sampled_from(Measure),
+        measure=st.sampled_from(LIMITS),
         span=st.sampled_from([Span.MONTH, Span.TOTAL]),
     )
     def set_budget(self, limit: int, scope: Scope, measure: Measure, span: Span) -> None:
@@ -180,10 +184,46 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         reads.set_budget(self.engine, budget, now_us=NOON_US)
 
-    @rule(scope=st.sampled_from(SCOPES), measure=st.sampled_from(Measure))
+    @rule(scope=st.sampled_from(SCOPES), measure=st.sampled_from(LIMITS))
     def remove_budget(self, scope: Scope, measure: Measure) -> None:
         self.commit()
         reads.remove_budget(self.engine, f"{scope.kind} {measure}")
+
+    @rule(
+        subject=st.sampled_from(SUBJECTS),
+        nanos=st.integers(1, 100_000),
+        lasts=st.none() | st.integers(1, 10),
+    )
+    def grant(self, subject: str, nanos: int, lasts: int | None) -> None:
+        """Grant credit that ends after a few calls, or never."""
+        self.commit()
+        self.grants += 1
+        now_us = NOON_US + self.count
+        Credits(self.engine).grant(
+            f"g{self.grants}", subject, nanos, "USD", now_us=now_us,
+            expires_us=None if lasts is None else now_us + lasts, **WHY,
+        )  # fmt: skip
+
+    @rule(subject=st.sampled_from(SUBJECTS), nanos=st.integers(-30_000, 30_000), back=st.booleans())
+    def change_credit(self, subject: str, nanos: int, back: bool) -> None:
+        """Adjust credit, or refund what was used."""
+        self.commit()
+        self.grants += 1
+        credits = Credits(self.engine)
+        change = credits.refund if back else credits.adjust
+        with suppress(InputError):
+            change(f"c{self.grants}", subject, nanos, "USD", now_us=NOON_US + self.count, **WHY)
+
+    @rule(number=st.integers(1, 3))
+    def revoke(self, number: int) -> None:
+        self.commit()
+        with suppress(InputError):
+            Credits(self.engine).revoke(f"g{number}", now_us=NOON_US + self.count, **WHY)
+
+    @rule()
+    def lapse(self) -> None:
+        self.commit()
+        Credits(self.engine).lapse(NOON_US + self.count)
 
     @rule()
     def sweep(self) -> None:
