@@ -150,7 +150,8 @@ def test_a_price_that_a_book_lacks_leaves_the_call_unpriced_there_and_says_why()
     (event,) = store.settled
     assert event.charge.unpriced == "no rate card covers this model at this time"
     assert event.billed_charge.unpriced == "found no price to resell"
-    assert call.call.bound.billed_currency is None
+    # Not None: prepaid credit must not take the cost for what is billed.
+    assert call.call.bound.billed_currency == ""
 
 
 def test_a_call_that_owes_nothing_owes_nothing_in_any_book():
