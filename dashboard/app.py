@@ -1,28 +1,59 @@
-"""Show how much was spent, by model and by user, over time."""
+"""Open the dashboard: who looks, what they ask, and the pages that answer.
 
-import charts
+Each page is one file in `pages/`. The filter is drawn here, before the page; the view that a
+person chose is written into the address after it.
+"""
+
+from pathlib import Path
+
+import access
 import data
+import filters
 import streamlit as st
+from texts import t
 
-st.set_page_config(page_title="meter", layout="wide")
-st.title("How much, by model and by user?")
+PAGES = ("spend", "users", "models", "calls", "budgets", "accuracy")
+ICONS = {
+    "spend": "payments", "users": "group", "models": "deployed_code", "calls": "list_alt",
+    "budgets": "account_balance_wallet", "accuracy": "target",
+}  # fmt: skip
+NOT_FOR_CUSTOMERS = ("accuracy",)
+_HERE = Path(__file__).resolve().parent
 
-left, middle, right = st.columns(3)
-days = left.selectbox("Period", [1, 7, 30, 90], index=1, format_func=lambda n: f"last {n} days")
-group = middle.selectbox("By", ["model", "subject"])
-tz = right.selectbox("Time zone", ["UTC", "Asia/Shanghai", "Europe/Berlin", "America/New_York"])
 
-by_day = data.spend(("day", group), days, tz)
-if by_day.empty:
-    st.info("No call was recorded in this period: run `meter demo --once`, or wrap a client.")
-    st.stop()
+def main() -> None:
+    """Draw everything."""
+    st.set_page_config(page_title="meter", page_icon=str(_HERE / "icon.png"), layout="wide")
+    filters.take_address()
+    page, view = st.session_state.pop("_pending", (None, {}))
+    st.session_state.update(view)
+    try:
+        viewer = access.viewer()
+        names = [n for n in PAGES if viewer.sees_everything or n not in NOT_FOR_CUSTOMERS]
+        pages = {
+            name: st.Page(
+                f"pages/{name}.py", title=t(f"nav.{name}"), icon=f":material/{ICONS[name]}:",
+                url_path=name if name != "spend" else None, default=name == "spend",
+            )
+            for name in names
+        }  # fmt: skip
+        current = st.navigation(list(pages.values()), expanded=True)
+        if page is not None:
+            st.switch_page(pages[page])
+        filters.draw(viewer)
+        access.draw_sign_out(viewer)
+        try:
+            current.run()
+        finally:
+            filters.write_address()
+    except data.LedgerError as error:
+        if data.is_fresh():
+            st.info(t("empty.ledger", place=f"`{data.place()}`"), icon=":material/info:")
+            st.stop()
+        st.error(t("broken.ledger", error=error), icon=":material/error:")
+        if st.button(t("broken.try_again")):
+            data.forget()
+            st.rerun()
 
-for currency in sorted(by_day["currency"].dropna().unique()):
-    in_currency = by_day[by_day["currency"] == currency]
-    st.metric(f"Spend ({currency})", f"{data.total(in_currency, currency):,.6f}")
-    st.altair_chart(charts.spend_by_day(in_currency, group, currency), width="stretch")
 
-unsettled, estimated = int(by_day["unsettled"].sum()), int(by_day["estimated"].sum())
-if unsettled or estimated:
-    st.caption(f"{estimated} calls were counted by us, {unsettled} are unsettled.")
-st.dataframe(data.spend(("subject", "model"), days, tz), width="stretch", hide_index=True)
+main()

@@ -1,51 +1,829 @@
-"""Ask `meter` for what the pages show: the only file here that does. Results are plain frames."""
+"""Ask `meter` for what the pages show: the only file here that does.
 
-from datetime import UTC, datetime, timedelta
+Every question is asked for a viewer, and what a viewer may see is decided here: a customer's
+question is narrowed to that customer before it is asked, whatever page or address it came from.
+Answers are cached by their arguments for a few seconds. Amounts are exact decimals, None where
+unknown. The ledger is opened to read only: the database refuses everything else.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
-import pandas as pd
 import streamlit as st
 
 from meter import Meter
+from meter.clock import now_us
+from meter.config import Settings, load_settings
 from meter.core.money import nanos_to_decimal
+from meter.core.rates import STANDARD, RateCard, datetime_of
+from meter.core.rating import ChargeLine
+from meter.core.units import UNITS
+from meter.core.windows import Span, Window
+from meter.errors import MeterError
+from meter.reports import comparing, forecasting, pacing, saving, unusual, whatif
+from meter.reports.comparing import Move, Step, Totals
+from meter.reports.forecasting import Forecast
+from meter.store.keys import Key
+from meter.store.reads import AccuracyRow, BudgetRow, CallRow, TimingRow, UsageRow
+
+LedgerError = MeterError
+"""What goes wrong in here, in one sentence for a person."""
 
 REFRESH_SECONDS = 10
+"""How old an answer may be."""
+
+KEY_SECONDS = 5
+"""How long a revoked key may still look."""
+
+_MOST_NAMES = 500
+_MOST_CALLS_LOOKED_AT = 2_000
 
 
-@st.cache_resource
+@dataclass(frozen=True)
+class Viewer:
+    """Who looks: `subject` is None for one who may see everything.
+
+    `name` is what the page shows of who is signed in, "" where nobody has to sign in.
+    """
+
+    subject: str | None = None
+    name: str = ""
+    sees_everything: bool = False
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the pages are about: a half-open interval, a zone, and what narrows the calls.
+
+    `span` is the step of time in which the interval is shown. `before` is the interval that it is
+    compared with, cut where this one is not over yet.
+    """
+
+    since: datetime
+    until: datetime
+    before: tuple[datetime, datetime]
+    tz: str
+    span: str = "day"
+    currency: str | None = None
+    subject: str | None = None
+    model: str | None = None
+    tag: str | None = None
+
+    def filters(self) -> tuple[tuple[str, str], ...]:
+        """Return what narrows the calls, as `Meter.usage` takes it."""
+        given = {"subject": self.subject, "model": self.model, "tag": self.tag}
+        return tuple((name, text) for name, text in given.items() if text)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of one interval in one currency. Amounts are exact."""
+
+    totals: Totals
+    cost: Decimal | None
+    per_call: Decimal | None
+    per_thousand_tokens: Decimal | None
+
+
+# --- the ledger ------------------------------------------------------------------------------
+
+
+@st.cache_resource(show_spinner=False)
+def _opened(url: str) -> Meter:
+    meter = Meter(url, read_only=True)
+    _OPEN.append(meter)
+    return meter
+
+
+_OPEN: list[Meter] = []
+"""What `close` closes."""
+
+
+def close() -> None:
+    """Close every ledger that was opened here; the next question opens it again."""
+    while _OPEN:
+        _OPEN.pop().close()
+    _opened.clear()
+
+
 def ledger() -> Meter:
     """Return the ledger that the settings name, opened once for this server."""
-    return Meter()
+    return _opened(settings().database_url)
 
 
-@st.cache_data(ttl=REFRESH_SECONDS)
-def spend(by: tuple[str, ...], days: int, tz: str) -> pd.DataFrame:
-    """Return calls, tokens and cost by the groups `by` over the last `days` days.
+def settings() -> Settings:
+    """Return the settings in force. Raises: LedgerError."""
+    return load_settings()
 
-    A column for each group, then `currency`, `cost` (exact decimals, None where unpriced),
-    `calls`, `input_tokens`, `output_tokens`, `unpriced`, `estimated` and `unsettled`.
-    """
-    since = datetime.now(UTC) - timedelta(days=days)
-    rows = ledger().usage(by, since=since, tz=tz)
-    return pd.DataFrame(
-        [
-            {
-                **dict(zip(by, row.group, strict=True)),
-                "currency": row.currency,
-                "cost": None if row.cost_nanos is None else nanos_to_decimal(row.cost_nanos),
-                "calls": row.calls,
-                "input_tokens": row.input_tokens,
-                "output_tokens": row.output_tokens,
-                "unpriced": row.unpriced,
-                "estimated": row.estimated,
-                "unsettled": row.unknown,
-            }
-            for row in rows
-        ]
+
+def is_fresh() -> bool:
+    """Whether the ledger is an SQLite file that does not exist yet."""
+    url = settings().database_url
+    path = url.removeprefix("sqlite:///")
+    return url.startswith("sqlite:///") and not os.path.exists(path)
+
+
+def as_of() -> datetime | None:
+    """Return when the oldest answer of this run was read, None when none was."""
+    found: datetime | None = st.session_state.get("_as_of")
+    return found
+
+
+def begin_run() -> None:
+    """Forget when the answers of the run before were read."""
+    st.session_state.pop("_as_of", None)
+
+
+def _note(asked: datetime) -> None:
+    known = st.session_state.get("_as_of")
+    st.session_state["_as_of"] = asked if known is None else min(known, asked)
+
+
+# --- sums ------------------------------------------------------------------------------------
+
+
+@st.cache_data(ttl=REFRESH_SECONDS, max_entries=500, show_spinner=False)
+def _usage(
+    url: str,
+    by: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
+    tz: str,
+    filters: tuple[tuple[str, str], ...],
+) -> tuple[list[UsageRow], datetime]:
+    asked = datetime.now(UTC)
+    return _opened(url).usage(by, since=since, until=until, tz=tz, **dict(filters)), asked
+
+
+def _asked(viewer: Viewer, question: Question) -> Question:
+    """Return the question as this viewer may ask it."""
+    if viewer.sees_everything:
+        return question
+    if viewer.subject is None:
+        raise PermissionError("found a viewer without a subject, expected one to narrow to")
+    return replace(question, subject=viewer.subject)
+
+
+def _rows(
+    viewer: Viewer,
+    question: Question,
+    *by: str,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[UsageRow]:
+    asked = _asked(viewer, question)
+    start, end = since or asked.since, until or asked.until
+    rows, at = _usage(settings().database_url, by, start, end, asked.tz, asked.filters())
+    _note(at)
+    return rows
+
+
+def currencies(viewer: Viewer, question: Question) -> list[str]:
+    """Return the currencies of the interval, the one of most calls first."""
+    rows = [row for row in _rows(viewer, question) if row.currency is not None]
+    return [str(row.currency) for row in sorted(rows, key=lambda row: -row.calls)]
+
+
+def figures(viewer: Viewer, question: Question) -> Figures:
+    """Return the figures of the interval."""
+    return _figures(_rows(viewer, question), question.currency)
+
+
+def figures_before(viewer: Viewer, question: Question) -> Figures:
+    """Return the figures of the interval that this one is compared with."""
+    since, until = question.before
+    return _figures(_rows(viewer, question, since=since, until=until), question.currency)
+
+
+def _figures(rows: Iterable[UsageRow], currency: str | None) -> Figures:
+    found = comparing.totals(rows, currency)
+    return Figures(
+        totals=found,
+        cost=_decimal(found.cost_nanos),
+        per_call=_decimal(found.nanos_per_call),
+        per_thousand_tokens=_decimal(found.nanos_per_thousand_tokens),
     )
 
 
-def total(frame: pd.DataFrame, currency: str) -> Decimal:
-    """Return the exact sum of the costs in a currency."""
-    costs = frame.loc[frame["currency"] == currency, "cost"]
-    return sum((cost for cost in costs if cost is not None), start=Decimal(0))
+def steps(viewer: Viewer, question: Question, group: str) -> tuple[list[Step], list[str | None]]:
+    """Return what each step of time cost by "model" or "subject", the lesser groups folded."""
+    return comparing.steps(_rows(viewer, question, question.span, group), question.currency)
+
+
+def breakdown(viewer: Viewer, question: Question, group: str) -> list[dict[str, object]]:
+    """Return a record for each value of a group, the dearest first."""
+    rows: dict[str | None, list[UsageRow]] = {}
+    for row in _rows(viewer, question, group):
+        if row.currency in (question.currency, None):
+            rows.setdefault(row.group[0], []).append(row)
+    records = []
+    for name, found in rows.items():
+        sums = _figures(found, question.currency)
+        records.append({"name": name, "figures": sums})
+    records.sort(key=lambda r: (-(r["figures"].cost or 0), -r["figures"].totals.calls))
+    return records
+
+
+def moves(viewer: Viewer, question: Question, group: str) -> list[dict[str, object]]:
+    """Return which values of a group cost more or less than in the interval before."""
+    if question.currency is None:
+        return []
+    since, until = question.before
+    before = _rows(viewer, question, group, since=since, until=until)
+    now = _rows(viewer, question, group)
+    return [_move(move) for move in comparing.moves(before, now, question.currency)]
+
+
+def _move(move: Move) -> dict[str, object]:
+    return {
+        "name": move.name,
+        "before": nanos_to_decimal(move.before_nanos),
+        "after": nanos_to_decimal(move.after_nanos),
+        "difference": nanos_to_decimal(move.difference_nanos),
+    }
+
+
+@dataclass(frozen=True)
+class Running:
+    """The running sum of the interval, step by step, and of the one before; exact amounts."""
+
+    starts: list[str]
+    sums: list[Decimal]
+    before_starts: list[str]
+    before_sums: list[Decimal]
+
+
+def running(viewer: Viewer, question: Question) -> Running:
+    """Return the running sums, up to the present step."""
+    currency = question.currency or ""
+    now = datetime.now(UTC)
+    starts = _starts(question.since, min(question.until, now), question)
+    earlier = question.before[0]
+    before_starts = _starts(earlier, question.since, question)
+    sums = comparing.running(_rows(viewer, question, question.span), currency, starts)
+    rows = _rows(viewer, question, question.span, since=earlier, until=question.since)
+    before = comparing.running(rows, currency, before_starts)
+    return Running(
+        starts, [nanos_to_decimal(n) for n in sums],
+        before_starts, [nanos_to_decimal(n) for n in before],
+    )  # fmt: skip
+
+
+def _starts(since: datetime, until: datetime, question: Question) -> list[str]:
+    """Return every step of the interval, written as the sums write it."""
+    window = Window(Span(question.span), question.tz)
+    zone = ZoneInfo(question.tz)
+    at_us = _microseconds(since)
+    end_us = _microseconds(until)
+    found: list[str] = []
+    while at_us < end_us:
+        start_us, next_us = window.bounds(at_us)
+        local = datetime_of(start_us).astimezone(zone)
+        if question.span == "hour":
+            found.append(local.isoformat(timespec="minutes"))
+        elif question.span == "month":
+            found.append(local.strftime("%Y-%m"))
+        else:
+            found.append(local.date().isoformat())
+        at_us = next_us or end_us
+    return found
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Savings:
+    """What caching saved in the interval; approximate where a rate card has thresholds."""
+
+    net: Decimal
+    read: Decimal
+    written: Decimal
+    full: Decimal
+
+
+def savings(viewer: Viewer, question: Question) -> Savings | None:
+    """Return what cached input has saved, None where nothing was cached."""
+    if question.currency is None:
+        return None
+    rows = _rows(viewer, question, *saving.BY)
+    found = saving.saving(rows, question.currency, _card)
+    if not found.read_nanos and not found.write_nanos:
+        return None
+    return Savings(
+        net=nanos_to_decimal(found.net_nanos),
+        read=nanos_to_decimal(found.read_nanos),
+        written=nanos_to_decimal(found.write_nanos),
+        full=nanos_to_decimal(found.full_nanos),
+    )
+
+
+def _card(provider: str, model: str, card_id: str) -> RateCard | None:
+    """Return the card of that id, as the price book knows the model's cards."""
+    for _, _, card in ledger().prices.history(provider, model):
+        if card is not None and card.id == card_id:
+            return card
+    return None
+
+
+# --- forecasts and habits --------------------------------------------------------------------
+
+
+def by_day(viewer: Viewer, question: Question, days: int) -> dict[date, int]:
+    """Return what each whole day before today cost, in nanos, since the first one with a call."""
+    zone = ZoneInfo(question.tz)
+    today = datetime.now(zone).date()
+    since = datetime.combine(today - timedelta(days=days), datetime.min.time(), zone)
+    until = datetime.combine(today, datetime.min.time(), zone)
+    rows = _rows(viewer, question, "day", since=since, until=until)
+    known = {
+        date.fromisoformat(row.group[0]): row.cost_nanos or 0
+        for row in rows
+        if row.group[0] is not None and row.currency == question.currency
+    }
+    if not known:
+        return {}
+    first = min(known)
+    return {
+        first + timedelta(days=n): known.get(first + timedelta(days=n), 0)
+        for n in range((today - first).days)
+    }
+
+
+def forecast(viewer: Viewer, question: Question) -> Forecast | None:
+    """Return the forecast of a running interval of days, None where there is nothing to go by."""
+    if question.currency is None or question.span != "day":
+        return None
+    zone = ZoneInfo(question.tz)
+    today = datetime.now(zone).date()
+    rows = [r for r in _rows(viewer, question, "day") if r.currency == question.currency]
+    spent = sum(row.cost_nanos or 0 for row in rows)
+    of_today = sum(row.cost_nanos or 0 for row in rows if row.group[0] == today.isoformat())
+    end = question.until.astimezone(zone).date()
+    past = by_day(viewer, question, forecasting.MOST_DAYS)
+    return forecasting.forecast(past, today, spent, of_today, end)
+
+
+def unusual_days(viewer: Viewer, question: Question) -> list[tuple[date, Decimal, Decimal]]:
+    """Return (day, cost, usual cost) of the unusual days of the last weeks, the latest first."""
+    found = unusual.unusual_days(by_day(viewer, question, 90))
+    return [
+        (day.day, nanos_to_decimal(day.cost_nanos), nanos_to_decimal(day.usual_nanos))
+        for day in found
+    ]
+
+
+def amount(nanos: int | None) -> Decimal | None:
+    """Return nanos as an exact amount, None for unknown."""
+    return _decimal(nanos)
+
+
+def _decimal(nanos: int | None) -> Decimal | None:
+    return None if nanos is None else nanos_to_decimal(nanos)
+
+
+# --- names -----------------------------------------------------------------------------------
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def _names(url: str) -> tuple[list[str], list[tuple[str, str]], list[str]]:
+    meter = _opened(url)
+    tags = {
+        f"{name}={value}"
+        for call in meter.calls(limit=_MOST_CALLS_LOOKED_AT // 4)
+        for name, value in call.tags
+    }
+    return meter.subjects(_MOST_NAMES), meter.models(), sorted(tags)[:_MOST_NAMES]
+
+
+def subjects(viewer: Viewer) -> list[str]:
+    """Return the subjects that this viewer can choose from, the greatest spender first."""
+    if not viewer.sees_everything:
+        return []
+    return _names(settings().database_url)[0]
+
+
+def models(viewer: Viewer, question: Question | None = None) -> list[str]:
+    """Return the models that this viewer can choose from."""
+    if viewer.sees_everything:
+        return sorted({model for _, model in _names(settings().database_url)[1]})
+    if question is None:
+        return []
+    rows = _rows(viewer, replace(question, model=None, tag=None), "model")
+    return sorted({row.group[0] for row in rows if row.group[0]})
+
+
+def every_model() -> list[str]:
+    """Return every model of the ledger: what colours are given out by."""
+    return sorted({model for _, model in _names(settings().database_url)[1]})
+
+
+def tags(viewer: Viewer) -> list[str]:
+    """Return tags as name=value that recent calls have."""
+    return _names(settings().database_url)[2] if viewer.sees_everything else []
+
+
+# --- calls -----------------------------------------------------------------------------------
+
+
+@st.cache_data(ttl=REFRESH_SECONDS, max_entries=200, show_spinner=False)
+def _calls(
+    url: str,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    order: str,
+    newest_first: bool,
+    offset: int,
+    filters: tuple[tuple[str, str], ...],
+) -> tuple[list[CallRow], datetime]:
+    asked = datetime.now(UTC)
+    found = _opened(url).calls(
+        since=since, until=until, limit=limit, order=order, newest_first=newest_first,
+        offset=offset, **dict(filters),
+    )  # fmt: skip
+    return list(found), asked
+
+
+def calls(
+    viewer: Viewer,
+    question: Question,
+    *,
+    search: str = "",
+    basis: str | None = None,
+    outcome: str | None = None,
+    order: str = "started",
+    descending: bool = True,
+    offset: int = 0,
+    limit: int = 50,
+) -> list[CallRow]:
+    """Return one page of calls."""
+    asked = _asked(viewer, question)
+    more = {"search": search, "basis": basis, "outcome": outcome}
+    filters = asked.filters() + tuple((name, text) for name, text in more.items() if text)
+    found, at = _calls(
+        settings().database_url, asked.since, asked.until, limit, order, descending, offset,
+        filters,
+    )  # fmt: skip
+    _note(at)
+    return found
+
+
+def call(viewer: Viewer, call_id: str) -> CallRow | None:
+    """Return one call, None when there is none that this viewer may see."""
+    filters = (("id", call_id),)
+    if not viewer.sees_everything:
+        filters += (("subject", viewer.subject or ""),)
+    found, at = _calls(settings().database_url, None, None, 1, "started", True, 0, filters)
+    _note(at)
+    return found[0] if found else None
+
+
+def moment(at_us: int | None, zone: ZoneInfo) -> datetime | None:
+    """Return microseconds UTC as a moment of a zone."""
+    return None if at_us is None else datetime_of(at_us).astimezone(zone)
+
+
+def duration_us(call: CallRow) -> int | None:
+    """Return how long a call took."""
+    return None if call.ended_us is None else call.ended_us - call.started_us
+
+
+def lines(call: CallRow) -> list[tuple[ChargeLine, Decimal, Decimal]]:
+    """Return the charge lines of a call, each with its exact price and amount."""
+    return [
+        (line, nanos_to_decimal(line.nanos), nanos_to_decimal(line.amount_nanos))
+        for line in call.lines
+    ]
+
+
+def card_source(call: CallRow) -> str:
+    """Return where the rate card of a call came from, "" when the price book no longer has it."""
+    for model in (call.model_served, call.model_requested):
+        card = _card(call.provider, model, call.rate_card_id or "") if model else None
+        if card is not None:
+            return f"{card.source}, {card.checked}".strip(", ")
+    return ""
+
+
+def unit_label(name: str) -> str:
+    """Return how a unit is called."""
+    return UNITS[name].label if name in UNITS else name
+
+
+# --- models and prices -----------------------------------------------------------------------
+
+
+@st.cache_data(ttl=REFRESH_SECONDS, max_entries=100, show_spinner=False)
+def _timings(
+    url: str,
+    since: datetime,
+    until: datetime,
+    filters: tuple[tuple[str, str], ...],
+) -> list[TimingRow]:
+    return _opened(url).timings(since=since, until=until, **dict(filters))
+
+
+def timings(viewer: Viewer, question: Question) -> list[TimingRow]:
+    """Return how long the newest calls of the interval took, by model."""
+    asked = _asked(viewer, question)
+    return _timings(settings().database_url, asked.since, asked.until, asked.filters())
+
+
+@dataclass(frozen=True)
+class Price:
+    """A standard price from a moment on, for a million of the unit; None: no price from then."""
+
+    start: datetime | None
+    unit: str
+    price: Decimal | None
+    currency: str | None
+    source: str
+
+
+def providers_of(model: str) -> list[str]:
+    """Return who the ledger knows as providers of a model."""
+    return [provider for provider, name in _names(settings().database_url)[1] if name == model]
+
+
+def price_history(provider: str, model: str) -> list[Price]:
+    """Return the standard prices of a model over time, oldest first."""
+    found = []
+    for start_us, _, card in ledger().prices.history(provider, model):
+        start = datetime_of(start_us) if start_us else None
+        if card is None:
+            found.append(Price(start, "input_tokens", None, None, ""))
+            continue
+        rates = card.rates_for(STANDARD, start_us, 0, {}) or {}
+        for unit, rate in rates.items():
+            if rate.per != 1_000_000 and not unit.endswith("_tokens"):
+                continue
+            price = nanos_to_decimal(rate.nanos) * 1_000_000 / rate.per
+            source = f"{card.source}, {card.checked}".strip(", ")
+            found.append(Price(start, unit, price, card.currency, source))
+    return found
+
+
+def price_points(found: Sequence[Price], units: Sequence[str]) -> list[Price]:
+    """Return the prices of the units as points of a timeline that reaches until now.
+
+    A price that held from the beginning of time begins a year before the next one, or before now.
+    """
+    now = datetime.now(UTC)
+    points: list[Price] = []
+    for unit in units:
+        of_unit = [price for price in found if price.unit == unit]
+        if not of_unit:
+            continue
+        later = [price.start for price in found if price.start is not None]
+        first = min(later, default=now) - timedelta(days=365)
+        points += [replace(price, start=price.start or first) for price in of_unit]
+        points.append(replace(of_unit[-1], start=max(now, *later) if later else now))
+    return points
+
+
+def figures_with_output(viewer: Viewer, question: Question) -> Decimal | None:
+    """Return what the calls of models that answer in tokens cost in the interval."""
+    rows = [row for row in _rows(viewer, question, "model") if row.output_tokens]
+    return _figures(rows, question.currency).cost
+
+
+def alternatives(
+    viewer: Viewer, question: Question
+) -> list[tuple[str, str | None, Decimal | None]]:
+    """Return (model, currency, cost) of the interval's tokens on every other model in use."""
+    rows = [r for r in _rows(viewer, question, "model") if r.output_tokens]
+    known = _names(settings().database_url)[1]
+    found = whatif.alternatives(rows, known, ledger().prices, now_us())
+    return [(a.model, a.currency, _decimal(a.cost_nanos)) for a in found if a.currency]
+
+
+# --- budgets, keys, accuracy -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BudgetView:
+    """A budget as the pages show it; amounts in `unit`, which is a currency, tokens or calls."""
+
+    name: str
+    scope: str
+    measure: str
+    unit: str
+    window: str
+    tz: str
+    limit: Decimal
+    spent: Decimal
+    held: Decimal
+    left: Decimal
+    used_permille: int | None
+    window_start: datetime
+    window_end: datetime | None
+    runs_out: datetime | None
+    expected: Decimal | None
+
+
+@st.cache_data(ttl=REFRESH_SECONDS, show_spinner=False)
+def _budgets(url: str) -> tuple[list[BudgetRow], datetime]:
+    return _opened(url).budgets(), datetime.now(UTC)
+
+
+def budgets(viewer: Viewer, *, subject: str | None = None) -> list[BudgetView]:
+    """Return the budgets that this viewer may see; of one subject only where it is named."""
+    rows, at = _budgets(settings().database_url)
+    _note(at)
+    wanted = subject if viewer.sees_everything else viewer.subject
+    if wanted is not None:
+        own = {key.id for key in _keys(settings().database_url) if key.subject == wanted}
+        rows = [row for row in rows if _belongs(row, wanted, own)]
+    return [_budget_view(row) for row in rows]
+
+
+def _belongs(row: BudgetRow, subject: str, key_ids: set[str]) -> bool:
+    scope = row.budget.scope
+    if scope.kind == "subject":
+        return scope.value == subject
+    return scope.kind == "key" and scope.value in key_ids
+
+
+def _budget_view(row: BudgetRow) -> BudgetView:
+    budget, standing = row.budget, row.standing
+    is_money = budget.measure == "money"
+
+    def shown(number: int) -> Decimal:
+        return nanos_to_decimal(number) if is_money else Decimal(number)
+
+    paced = pacing.pace(row, now_us())
+    zone = ZoneInfo(budget.window.tz)
+
+    def local(at_us: int | None) -> datetime | None:
+        return None if at_us is None else datetime_of(at_us).astimezone(zone)
+
+    start = local(row.window_start_us)
+    assert start is not None
+    return BudgetView(
+        name=budget.id,
+        scope=f"{budget.scope.kind} {budget.scope.value}".strip(),
+        measure=str(budget.measure),
+        unit=(budget.currency or "") if is_money else str(budget.measure),
+        window=str(budget.window.span),
+        tz=budget.window.tz,
+        limit=shown(budget.limit),
+        spent=shown(standing.spent),
+        held=shown(standing.held),
+        left=shown(row.left),
+        used_permille=paced.used_permille,
+        window_start=start,
+        window_end=local(row.window_end_us),
+        runs_out=local(paced.runs_out_us),
+        expected=None if paced.expected is None else shown(paced.expected),
+    )
+
+
+def limits_of(viewer: Viewer, question: Question, window: str) -> list[BudgetView]:
+    """Return the money budgets over exactly what the question asks about, in such a window."""
+    asked = _asked(viewer, question)
+    scope = "everything"
+    if asked.subject:
+        scope = f"subject {asked.subject}"
+    if asked.model:
+        scope = f"model {asked.model}"
+    if asked.tag:
+        scope = f"tag {asked.tag}"
+    if sum(bool(part) for part in (asked.subject, asked.model, asked.tag)) > 1:
+        return []
+    return [
+        view
+        for view in budgets(viewer)
+        if view.scope == scope and view.unit == asked.currency and view.window == window
+        and view.tz == asked.tz
+    ]  # fmt: skip
+
+
+@st.cache_data(ttl=KEY_SECONDS, show_spinner=False)
+def _keys(url: str) -> list[Key]:
+    return _opened(url).keys.all()
+
+
+@dataclass(frozen=True)
+class KeyView:
+    """A key as the pages show it, without its secret."""
+
+    prefix: str
+    name: str
+    state: str
+    created: datetime
+    expires: datetime | None
+    models: tuple[str, ...] | None
+
+
+def keys(viewer: Viewer, subject: str | None) -> list[KeyView]:
+    """Return the keys of a subject that this viewer may see."""
+    wanted = subject if viewer.sees_everything else viewer.subject
+    return [
+        KeyView(
+            prefix=key.prefix,
+            name=key.name,
+            state=key.state_at(now_us()),
+            created=datetime_of(key.created_us),
+            expires=None if key.expires_us is None else datetime_of(key.expires_us),
+            models=key.models,
+        )
+        for key in _keys(settings().database_url)
+        if key.subject == wanted
+    ]
+
+
+def key_of(secret: str) -> Key | None:
+    """Return the active key of a secret, None for any other text."""
+    key = ledger().keys.find(secret.strip())
+    return key if key is not None and key.state_at(now_us()) == "active" else None
+
+
+@st.cache_data(ttl=KEY_SECONDS, show_spinner=False)
+def still_active(url: str, key_id: str) -> bool:
+    """Whether a key may still look."""
+    key = _opened(url).keys.one(key_id)
+    return key is not None and key.state_at(now_us()) == "active"
+
+
+@st.cache_data(ttl=REFRESH_SECONDS, show_spinner=False)
+def _accuracy(url: str, since: datetime, until: datetime) -> list[AccuracyRow]:
+    return _opened(url).accuracy(since=since, until=until)
+
+
+def accuracy(viewer: Viewer, question: Question) -> list[AccuracyRow]:
+    """Return how estimates compared with reports, by model; not for a customer's eyes."""
+    if not viewer.sees_everything:
+        return []
+    rows = _accuracy(settings().database_url, question.since, question.until)
+    return [row for row in rows if question.model in (None, row.model)]
+
+
+def estimates(viewer: Viewer, question: Question) -> list[tuple[str, int, int]]:
+    """Return (model, estimated, reported) input tokens of the newest calls with both."""
+    found = calls(viewer, question, basis="reported", limit=_MOST_CALLS_LOOKED_AT)
+    return [
+        (call.model or "", call.estimated_input_tokens, int(call.usage["input_tokens"]))
+        for call in found
+        if call.estimated_input_tokens and call.usage and call.usage.get("input_tokens")
+    ]
+
+
+def basis_counts(viewer: Viewer, question: Question) -> Mapping[str, int]:
+    """Return how many calls have which basis."""
+    rows = _rows(viewer, question, "basis")
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[str(row.group[0])] = counts.get(str(row.group[0]), 0) + row.calls
+    return counts
+
+
+def costs_of(steps: Sequence[Step]) -> list[Decimal | None]:
+    """Return the exact amounts of steps."""
+    return [_decimal(step.cost_nanos) for step in steps]
+
+
+def trends(viewer: Viewer, question: Question, group: str) -> dict[str | None, list[float]]:
+    """Return for each value of a group what each step of time cost, as numbers to draw."""
+    starts_known = {start: place for place, start in enumerate(starts(question))}
+    found: dict[str | None, list[float]] = {}
+    for row in _rows(viewer, question, question.span, group):
+        if row.currency == question.currency and row.group[0] in starts_known:
+            line = found.setdefault(row.group[1], [0.0] * len(starts_known))
+            line[starts_known[row.group[0]]] += float(nanos_to_decimal(row.cost_nanos or 0))
+    return found
+
+
+def starts(question: Question) -> list[str]:
+    """Return every step of the interval until now, as the sums write it."""
+    return _starts(question.since, min(question.until, datetime.now(UTC)), question)
+
+
+def count_values(viewer: Viewer, question: Question, group: str) -> int:
+    """Return how many values of a group have calls in the interval."""
+    return len({row.group[0] for row in _rows(viewer, question, group)})
+
+
+def place() -> str:
+    """Return where the ledger lies, without a password."""
+    return make_url_text(settings().database_url)
+
+
+def forget() -> None:
+    """Forget every answer and every open ledger, to try again."""
+    st.cache_data.clear()
+    close()
+
+
+def make_url_text(url: str) -> str:
+    """Return a database address without its password."""
+    head, at, tail = url.rpartition("@")
+    if not at:
+        return url
+    scheme, _, user = head.partition("://")
+    return f"{scheme}://{user.partition(':')[0]}@{tail}"

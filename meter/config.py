@@ -43,6 +43,11 @@ class Settings:
     a client may send or take nothing. `stop_seconds`: how long calls in flight may go on once
     the gateway was told to stop. `key_cache_seconds`: how long a revoked key may still be taken.
     `metrics_key`: what readers of /metrics must know ("": nothing).
+
+    Of the dashboard: `dashboard_sign_in`: "none" serves this machine only and shows everything,
+    "key" asks for one of the gateway's keys, "oidc" for an account at the OIDC provider that
+    Streamlit's secrets name. `dashboard_users`: what each account may see, by its e-mail address:
+    a subject, or * for everything; others see nothing.
     """
 
     database_url: str = "sqlite:///meter.db"
@@ -68,6 +73,8 @@ class Settings:
     stop_seconds: int = 30
     key_cache_seconds: int = 5
     metrics_key: str = ""
+    dashboard_sign_in: Literal["none", "key", "oidc"] = "none"
+    dashboard_users: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def reserve_seconds(self) -> int:

@@ -289,6 +289,14 @@ class Meter:
             filters=filters,
         )
 
+    def models(self) -> list[tuple[str, str]]:
+        """Return (provider, model) of every model that a call ever asked for."""
+        return self._ledger.models()
+
+    def subjects(self, limit: int = 1000) -> list[str]:
+        """Return the subjects that spent anything, the greatest spender first."""
+        return self._ledger.subjects(limit)
+
     def timings(
         self,
         *,

@@ -149,3 +149,4 @@ def _say_what_next() -> None:
     say("  meter usage --by tag:team,day      spend by team and day")
     say("  meter calls --basis estimated      the calls whose usage we had to count")
     say("  meter check                        every invariant of the ledger")
+    say("  meter dashboard                    all of it in a browser, http://127.0.0.1:8501")

@@ -13,6 +13,9 @@ from uuid import UUID
 from meter.core.call import Call
 from meter.core.rating import Charge
 
+SPEND = "spend:"
+"""What the account of a subject's spend begins with."""
+
 NOBODY = "(nobody)"
 """The subject of calls that were attributed to no one."""
 
@@ -68,7 +71,7 @@ def entries_of(
 
 def cost_accounts(subject: str | None, issuer: str) -> tuple[str, str]:
     """Return the accounts of a cost, debit and credit."""
-    return f"spend:{subject or NOBODY}", f"payable:{issuer}"
+    return f"{SPEND}{subject or NOBODY}", f"payable:{issuer}"
 
 
 def billed_accounts(subject: str | None, issuer: str) -> tuple[str, str]:

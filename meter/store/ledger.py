@@ -177,6 +177,14 @@ class Ledger:
             **filters,
         )
 
+    def models(self) -> list[tuple[str, str]]:
+        """Return (provider, model) of every model that a call ever asked for."""
+        return reads.models(self._engine)
+
+    def subjects(self, limit: int) -> list[str]:
+        """Return the subjects that spent anything, the greatest spender first."""
+        return reads.subjects(self._engine, limit=limit)
+
     def timings(
         self, *, since_us: int | None, until_us: int | None, limit: int, filters: Mapping[str, str]
     ) -> list[TimingRow]:

@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Engine, Select, and_, case, func, or_, select
 
 from meter.core.call import Basis, Outcome
+from meter.core.ledger import NOBODY, SPEND
 from meter.core.rates import RateCard
 from meter.core.rating import Charge, ChargeLine
 from meter.core.reading import UNMETERED
@@ -34,7 +35,7 @@ from meter.store.engine import read_connection
 from meter.store.filters import where
 from meter.store.grouping import Dimension, dimensions_of, sorting_key
 from meter.store.latest import latest_events
-from meter.store.schema import open_calls, rate_cards
+from meter.store.schema import balances, open_calls, rate_cards, routes
 from meter.store.types import BASES, BASIS_NUMBERS, OUTCOME_NUMBERS, OUTCOMES
 
 __all__ = [
@@ -48,10 +49,12 @@ __all__ = [
     "calls",
     "count_calls",
     "count_open",
+    "models",
     "rate_card",
     "remove_budget",
     "set_budget",
     "standing",
+    "subjects",
     "timings",
     "usage",
 ]
@@ -322,6 +325,35 @@ def count_calls(
     counted = select(func.count()).where(where(events, since_us, until_us, wanted))
     with read_connection(engine) as connection:
         return int(connection.execute(counted).scalar_one())
+
+
+def models(engine: Engine) -> list[tuple[str, str]]:
+    """Return (provider, model) of every model that a call ever asked for, sorted.
+
+    Raises: StoreUnavailable.
+    """
+    statement = select(routes.c.provider, routes.c.model_requested).distinct()
+    statement = statement.where(routes.c.model_requested.is_not(None))
+    with read_connection(engine) as connection:
+        return sorted((provider, model) for provider, model in connection.execute(statement))
+
+
+def subjects(engine: Engine, *, limit: int) -> list[str]:
+    """Return the subjects that spent anything, the greatest spender first.
+
+    Raises: StoreUnavailable.
+    """
+    first, prefix = balances.c.account, SPEND
+    statement = (
+        select(first)
+        .where(first >= prefix, first < prefix[:-1] + chr(ord(prefix[-1]) + 1))
+        .where(first != prefix + NOBODY)
+        .group_by(first)
+        .order_by(func.max(balances.c.debits - balances.c.credits).desc(), first)
+        .limit(limit)
+    )
+    with read_connection(engine) as connection:
+        return [account.removeprefix(prefix) for (account,) in connection.execute(statement)]
 
 
 def count_open(engine: Engine) -> int:
