@@ -27,6 +27,7 @@ from meter.store.owned import OwnedObjects
 from meter.store.read_only import SENTENCE, ReadOnlyStore
 from meter.store.reads import AccuracyRow, BudgetRow, CallRow, TimingRow, UsageRow
 from meter.store.spool import SpoolingStore
+from meter.store.upstream_rows import StoredUpstreams
 
 _CLOSE_SECONDS = 10.0
 _MOST_CARDS = 4096
@@ -63,6 +64,7 @@ class Ledger:
             self.credits = Credits(self._engine)
             if not read_only:
                 self.credits.lapse(now_us())
+            self.upstreams = StoredUpstreams(self._engine)
         except BaseException:
             self._engine.dispose()
             raise

@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from meter.store.types import Id
 
-HEAD_REVISION = "0008"
+HEAD_REVISION = "0009"
 """The migration that this release's code is written for (a test compares it with the folder)."""
 
 metadata = MetaData(
@@ -451,3 +451,15 @@ feed_portions = Table(
     sqlite_with_rowid=False,
 )
 """The feed: sources by the portion in which they were found committed; 16 bytes each, sorted."""
+
+upstreams = Table(
+    "upstreams",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("created_us", BigInteger, nullable=False),
+    Column("content", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Upstreams that were added while gateways run. `content` is their table of settings as JSON: it
+says where the credential is, never what it is.
+"""
