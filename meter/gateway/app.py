@@ -19,7 +19,7 @@ from typing import Any, Final
 from meter.clock import new_id
 from meter.core.ports import Answer
 from meter.errors import StoreError
-from meter.gateway.line import Line, Receive, Send
+from meter.gateway.line import AsgiLine, Line, Receive, Send
 from meter.gateway.listing import is_listing, listed
 from meter.gateway.measuring import CONTENT_TYPE, Measures
 from meter.gateway.organization import answered, is_organization
@@ -70,7 +70,7 @@ class Gateway:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            await self._visit(scope, Line(receive, send, self._settings.client_seconds))
+            await self.visit(scope, AsgiLine(receive, send, self._settings.client_seconds))
         else:
             await self._hold_session(scope, receive, send)
 
@@ -86,7 +86,8 @@ class Gateway:
         with self.measures.in_flight.track_inprogress():
             await Realtime(self.services, scope, receive, send).run()
 
-    async def _visit(self, scope: Mapping[str, Any], line: Line) -> None:
+    async def visit(self, scope: Mapping[str, Any], line: Line) -> None:
+        """Answer one request, whose scope is ASGI's. An answer that is not whole broke off."""
         visit = _Visit(scope, time.monotonic())
         with self.measures.in_flight.track_inprogress():
             try:
@@ -101,9 +102,8 @@ class Gateway:
                 logger.debug("a client left")
             except Exception:
                 logger.exception("a fault of the gateway itself")
-                if line.has_begun:
-                    raise
-                await self._reject(visit, line, Rejected(500, "gateway_fault", _FAULT))
+                if not line.has_begun:
+                    await self._reject(visit, line, Rejected(500, "gateway_fault", _FAULT))
             finally:
                 self._note(visit)
 
@@ -200,16 +200,24 @@ class Gateway:
         page = self.measures.page()
         return Answer(200, {"content-type": CONTENT_TYPE, "content-length": str(len(page))}, page)
 
+    def begin(self) -> None:
+        """Begin what goes on beside the requests; on the event loop."""
+        self._sweeper = asyncio.create_task(self._sweep(), name="meter-sweeper")
+
+    async def end(self) -> None:
+        """Wait for the calls that are ending, bounded, and close what all share."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await self.services.close()
+
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self._sweeper = asyncio.create_task(self._sweep(), name="meter-sweeper")
+                self.begin()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                if self._sweeper is not None:
-                    self._sweeper.cancel()
-                await self.services.close()
+                await self.end()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

@@ -1,10 +1,12 @@
 """Talk with one client: read its body, write the answer, notice when it goes.
 
-Knows ASGI and nothing of models. Whatever a client does slowly is bounded in time. Used by
-`relay` and `app`, one for each request.
+Knows nothing of models. Whatever a client does slowly is bounded in time. There are two: one over
+ASGI, here, and one on the connection itself, in `direct`. Used by `relay` and `app`, one for each
+request.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from email.utils import formatdate
 from typing import Any
@@ -18,22 +20,47 @@ Send = Callable[[Message], Awaitable[None]]
 RawHeaders = list[tuple[bytes, bytes]]
 
 
-class Line:
-    """The connection to one client while one request is answered."""
+class Line(ABC):
+    """The connection to one client while one request is answered.
 
-    def __init__(self, receive: Receive, send: Send, seconds: float) -> None:
-        """Wait at most `seconds` for each thing the client is to send or to take."""
+    `is_gone`: the client has left. `has_begun`: its answer has. `fault`: why the body could not
+    be read to its end, None as long as it could.
+    """
+
+    __slots__ = ("fault", "has_begun", "is_gone")
+
+    def __init__(self) -> None:
+        """Begin before anything was read."""
         self.is_gone = False
         self.has_begun = False
         self.fault: BaseException | None = None
-        """Why the body could not be read to its end, None as long as it could."""
-        self._receive = receive
-        self._send = send
-        self._seconds = seconds
-        self._is_read = asyncio.Event()
+
+    @abstractmethod
+    def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes. Raises: Rejected (400, 408), ClientLeft."""
+
+    @abstractmethod
+    def watch(self, on_leaving: Callable[[], None]) -> None:
+        """Tell when the client goes, once its body has been read."""
+
+    @abstractmethod
+    def stop_watching(self) -> None:
+        """Tell nobody any more."""
+
+    @abstractmethod
+    async def start(self, status: int, headers: RawHeaders) -> None:
+        """Begin the answer. Raises: ClientLeft."""
+
+    @abstractmethod
+    async def write(self, data: bytes, *, is_last: bool = False) -> None:
+        """Send bytes of the body, waiting while the client takes none. Raises: ClientLeft."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Let go out what was begun and not sent, for what follows will take a while."""
 
     async def body(self, limit_bytes: int) -> bytes:
-        """Return the whole body. Raises: Rejected (408, 413), ClientLeft."""
+        """Return the whole body. Raises: Rejected (400, 408, 413), ClientLeft."""
         pieces, size = [], 0
         async for piece in self.pieces():
             size += len(piece)
@@ -63,6 +90,27 @@ class Line:
             self.fault = fault
             raise
 
+    async def answer(self, answer: Answer, more: Iterable[tuple[str, str]] = ()) -> None:
+        """Send a whole answer of our own. Raises: ClientLeft."""
+        headers = [*answer.headers.items(), ("date", formatdate(usegmt=True)), *more]
+        await self.start(answer.status, [(n.encode(), v.encode()) for n, v in headers])
+        await self.write(answer.body, is_last=True)
+
+
+class AsgiLine(Line):
+    """A client behind an ASGI server."""
+
+    __slots__ = ("_is_read", "_receive", "_seconds", "_send", "_watcher")
+
+    def __init__(self, receive: Receive, send: Send, seconds: float) -> None:
+        """Wait at most `seconds` for each thing the client is to send or to take."""
+        super().__init__()
+        self._receive = receive
+        self._send = send
+        self._seconds = seconds
+        self._is_read = asyncio.Event()
+        self._watcher: asyncio.Task[None] | None = None
+
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes. Raises: Rejected (408), ClientLeft."""
         while not self._is_read.is_set():
@@ -70,10 +118,7 @@ class Line:
                 async with asyncio.timeout(self._seconds):
                     message = await self._receive()
             except TimeoutError:
-                raise Rejected(
-                    408, "request_timeout",
-                    f"found no more of the body for {self._seconds} seconds", closes=True,
-                ) from None  # fmt: skip
+                raise too_slow(self._seconds) from None
             if message["type"] == "http.disconnect":
                 self.is_gone = True
                 raise ClientLeft
@@ -82,8 +127,16 @@ class Line:
             if message.get("body"):
                 yield message["body"]
 
-    async def watch(self, on_leaving: Callable[[], None]) -> None:
-        """Wait until the client goes, and tell."""
+    def watch(self, on_leaving: Callable[[], None]) -> None:
+        """Tell when the client goes, once its body has been read."""
+        self._watcher = asyncio.create_task(self._watch(on_leaving))
+
+    def stop_watching(self) -> None:
+        """Tell nobody any more."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    async def _watch(self, on_leaving: Callable[[], None]) -> None:
         await self._is_read.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
@@ -99,11 +152,8 @@ class Line:
         """Send bytes of the body, waiting while the client takes none. Raises: ClientLeft."""
         await self._bounded({"type": "http.response.body", "body": data, "more_body": not is_last})
 
-    async def answer(self, answer: Answer, more: Iterable[tuple[str, str]] = ()) -> None:
-        """Send a whole answer of our own. Raises: ClientLeft."""
-        headers = [*answer.headers.items(), ("date", formatdate(usegmt=True)), *more]
-        await self.start(answer.status, [(n.encode(), v.encode()) for n, v in headers])
-        await self.write(answer.body, is_last=True)
+    def flush(self) -> None:
+        """Do nothing: an ASGI server sends at once."""
 
     async def _bounded(self, message: Message) -> None:
         try:
@@ -118,4 +168,11 @@ def too_large(limit_bytes: int) -> Rejected:
     """Return the rejection of a body above the limit."""
     return Rejected(
         413, "request_too_large", f"found a body of more than {limit_bytes} bytes", closes=True
+    )
+
+
+def too_slow(seconds: float) -> Rejected:
+    """Return the rejection of a body that does not come."""
+    return Rejected(
+        408, "request_timeout", f"found no more of the body for {seconds} seconds", closes=True
     )

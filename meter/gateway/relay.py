@@ -65,13 +65,13 @@ class Relay:
     async def run(self) -> None:
         """Answer the request. Raises: Rejected before anything was sent, ClientLeft, StoreError."""
         await self._read_body()
-        watcher = asyncio.create_task(self._line.watch(self._client_left))
+        self._line.watch(self._client_left)
         try:
-            await self._answer(watcher)
+            await self._answer()
         finally:
-            watcher.cancel()
+            self._line.stop_watching()
 
-    async def _answer(self, watcher: "asyncio.Task[None]") -> None:
+    async def _answer(self) -> None:
         call = await self._opened()
         admission = await self._services.door.admit(
             call, self._reopened, lambda: self._line.is_gone
@@ -86,7 +86,7 @@ class Relay:
             self.call.abandon()
             raise ClientLeft
         try:
-            await self._exchange(self.call, watcher)
+            await self._exchange(self.call)
         finally:
             self._note_failure(self.call)
             if not self._is_settled:
@@ -137,13 +137,13 @@ class Relay:
         call.estimate()
         return call
 
-    async def _exchange(self, call: OpenCall, watcher: "asyncio.Task[None]") -> None:
+    async def _exchange(self, call: OpenCall) -> None:
         """Send the call and hand its answer on, until either side or the operator ends it."""
         response: Response | None = None
         try:
             async with asyncio.timeout(None) as self._patience:
                 response = await self._sent(call)
-                await self._hand_on(call, response, watcher)
+                await self._hand_on(call, response)
         except (UpstreamError, TimeoutError):
             # Only the patience with a client that left ends like this.
             if not self._line.is_gone:
@@ -193,9 +193,7 @@ class Relay:
         body = call.body
         return (body or None), (0 if not body and request.has_body else None)
 
-    async def _hand_on(
-        self, call: OpenCall, response: Response, watcher: "asyncio.Task[None]"
-    ) -> None:
+    async def _hand_on(self, call: OpenCall, response: Response) -> None:
         """Pass the answer to the client as it comes; the end waits for the record."""
         line, upstream = self._line, self.upstream
         assert upstream is not None
@@ -216,8 +214,15 @@ class Relay:
         raw = headers.handed_on(response.raw_headers, fields, edited)
         try:
             await line.start(response.status, [*raw, *own])
-            async for data in response.pieces():
-                await self._pass(call, data)
+            while True:
+                taken = response.taken()
+                for data in taken:
+                    await self._pass(call, data)
+                if not taken:
+                    if response.is_whole:
+                        break
+                    line.flush()
+                    await response.more()
         except ClientLeft:
             self._note_leaving(call)
             return
@@ -232,7 +237,7 @@ class Relay:
             return
         rest = await self._shown(call.finish(), is_last=True)
         await self._settle(call, Outcome.CLIENT_CLOSED if self._left(call) else Outcome.COMPLETED)
-        watcher.cancel()
+        line.stop_watching()
         await self._forget_deleted()
         await line.write(rest, is_last=True)
 

@@ -18,6 +18,7 @@ import uvicorn
 
 from meter.errors import ConfigError
 from meter.gateway.app import Gateway
+from meter.gateway.lane import Lane
 from meter.gateway.protocol import BoundedProtocol
 from meter.gateway.realtime import EVENT_LIMIT_BYTES
 
@@ -55,6 +56,13 @@ class Certificate:
     chain: str
     key: str
 
+    def context(self) -> ssl.SSLContext:
+        """Return what a server speaks TLS with. Raises: OSError, ssl.SSLError."""
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # An empty password instead of a question at the terminal.
+        made.load_cert_chain(self.chain, self.key, password="")
+        return made
+
 
 def certificate_of(chain: str | None, key: str | None) -> Certificate | None:
     """Return the certificate that two files hold together, None when neither is given.
@@ -66,8 +74,8 @@ def certificate_of(chain: str | None, key: str | None) -> Certificate | None:
     if chain is None or key is None:
         raise ConfigError("found only one of --tls-cert and --tls-key, expected both")
     try:
-        # An empty password instead of a question at the terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key, password="")
+        certificate = Certificate(chain, key)
+        certificate.context()
     except ssl.SSLError as error:
         raise ConfigError(
             f"cannot use {chain} with {key} for TLS, expected a certificate and its key in PEM "
@@ -75,7 +83,7 @@ def certificate_of(chain: str | None, key: str | None) -> Certificate | None:
         ) from None
     except OSError as error:
         raise ConfigError(f"cannot read {chain} or {key}: {error.strerror}") from None
-    return Certificate(chain, key)
+    return certificate
 
 
 def serve(
@@ -85,27 +93,24 @@ def serve(
     stop_seconds: int,
     certificate: Certificate | None = None,
 ) -> None:
-    """Answer requests until SIGINT or SIGTERM."""
-    server = uvicorn.Server(server_config(app, stop_seconds, certificate))
+    """Answer requests until SIGINT or SIGTERM; a second one does not wait for calls to end."""
+    lane = Lane(
+        app, stop_seconds=stop_seconds, tls=None if certificate is None else certificate.context()
+    )
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        server.should_exit = True
+        lane.is_forced = lane.should_exit
+        lane.should_exit = True
 
-    # uvicorn has handlers of its own while it runs, and raises the signal again when it has
-    # stopped: the process is to live on until the ledger is closed.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    server.run(sockets=[listener])
+    lane.run([listener])
 
 
-def server_config(
-    app: Gateway, stop_seconds: int, certificate: Certificate | None = None
-) -> uvicorn.Config:
-    """Return the settings with which uvicorn serves a gateway."""
+def server_config(app: Gateway, stop_seconds: int) -> uvicorn.Config:
+    """Return the settings with which uvicorn serves a gateway as well."""
     return uvicorn.Config(
         app,
-        ssl_certfile=None if certificate is None else certificate.chain,
-        ssl_keyfile=None if certificate is None else certificate.key,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         http=BoundedProtocol,
         ws="websockets-sansio",

@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 
 from meter.gateway.app import Gateway
+from meter.gateway.lane import Lane
 from meter.gateway.serving import server_config
 from meter.meter import Meter
 from meter.store.migrating import upgrade
@@ -36,7 +37,7 @@ class Served:
     url: str
     meter: Meter
     gateway: Gateway
-    server: uvicorn.Server
+    server: Lane | uvicorn.Server
 
     @property
     def port(self) -> int:
@@ -63,7 +64,12 @@ class Served:
 
 @contextmanager
 def served(
-    folder: Path, upstreams: dict[str, str], tables: Any = None, **settings: Any
+    folder: Path,
+    upstreams: dict[str, str],
+    tables: Any = None,
+    *,
+    over_asgi: bool = False,
+    **settings: Any,
 ) -> Iterator[Served]:
     """Serve a gateway with a ledger of its own in the folder."""
     shutil.copy(_empty_ledger(), folder / "meter.db")
@@ -77,7 +83,10 @@ def served(
     }
     if tables is not None:
         given["upstreams"] = tables
-    with Meter(url, **given) as meter, running(meter.gateway(upstreams), meter) as gateway:
+    with (
+        Meter(url, **given) as meter,
+        running(meter.gateway(upstreams), meter, over_asgi=over_asgi) as gateway,
+    ):
         yield gateway
 
 
@@ -91,10 +100,14 @@ def _empty_ledger() -> Path:
 
 
 @contextmanager
-def running(app: Gateway, meter: Meter) -> Iterator[Served]:
-    """Run the gateway in a thread with the server that `meter serve` uses."""
+def running(app: Gateway, meter: Meter, *, over_asgi: bool = False) -> Iterator[Served]:
+    """Run the gateway in a thread with the server that `meter serve` uses, or over ASGI."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    server = uvicorn.Server(server_config(app, meter.settings.stop_seconds))
+    server: Lane | uvicorn.Server
+    if over_asgi:
+        server = uvicorn.Server(server_config(app, meter.settings.stop_seconds))
+    else:
+        server = Lane(app, stop_seconds=meter.settings.stop_seconds)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     until = time.monotonic() + WAIT_S

@@ -8,7 +8,7 @@ import time
 import httpx
 import pytest
 
-from meter.gateway.protocol import BoundedProtocol
+from meter.gateway.lane import Lane
 from meter.simulator import Simulator
 from tests.gateway.conftest import providers
 from tests.gateway.serving import (
@@ -165,7 +165,7 @@ def test_large_requests_on_one_connection_are_not_taken_for_a_large_head(standin
 
 
 def test_a_head_that_comes_too_slowly_is_given_up(gateway, monkeypatch):
-    monkeypatch.setattr(BoundedProtocol, "head_seconds", 0.2)
+    monkeypatch.setattr(Lane, "head_seconds", 0.2)
     assert talk(gateway, b"GET /v1/models HTTP/1.1\r\nx-slow: ") == b""
     assert talk(gateway) == b""
 

@@ -568,7 +568,6 @@ def test_a_body_that_fails_ends_the_exchange():
 
     with upstream_that(plainly(b"{}")) as up:
         with_client(work)
-    assert up.received == []
 
 
 def test_an_answer_before_the_end_of_the_body_is_taken_and_ends_the_sending():
