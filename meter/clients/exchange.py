@@ -21,7 +21,7 @@ from meter.clients.attempts import (
 from meter.config import Settings
 from meter.core.call import Outcome
 from meter.core.ports import Answer
-from meter.errors import StoreError
+from meter.errors import StoreError, StoreUnavailable
 from meter.pipeline import OpenCall, Pipeline
 
 logger = logging.getLogger("meter")
@@ -244,7 +244,8 @@ async def _wait(future: Future[Result], seconds: float) -> Result:
 
 def _without_ledger(call: OpenCall, settings: Settings, error: BaseException) -> Answer | None:
     reason = str(error) or f"it did not answer within {settings.reserve_seconds} seconds"
-    if settings.on_store_failure == "refuse":
+    # A spool keeps what the ledger cannot take: where it is away too, nothing could be recorded.
+    if settings.on_store_failure == "refuse" or isinstance(error, StoreUnavailable):
         # The ledger may yet get to the reservation that was given up.
         abandon(call)
         return call.refuse_without_store(reason)

@@ -15,7 +15,7 @@ from meter.core.affording import output_within
 from meter.core.budgets import Hold, Refusal
 from meter.core.ports import Answer
 from meter.core.rates import RateCard
-from meter.errors import StoreError
+from meter.errors import StoreError, StoreUnavailable
 from meter.gateway.lowering import answers_of, limit_of, lowered
 from meter.gateway.rejections import ClientLeft
 from meter.gateway.waiting import AWAY, is_done, reason_of
@@ -124,7 +124,8 @@ class Door:
     def _without_ledger(self, call: OpenCall, error: BaseException) -> Answer | None:
         settings = self._pipeline.settings
         reason = reason_of(error, settings.reserve_seconds)
-        if settings.on_store_failure == "refuse":
+        # A spool keeps what the ledger cannot take: where it is away too, nothing is recorded.
+        if settings.on_store_failure == "refuse" or isinstance(error, StoreUnavailable):
             try:
                 # The ledger may yet get to the reservation that was given up.
                 call.abandon()

@@ -36,8 +36,8 @@ _MOST_CARDS = 4096
 class Ledger:
     """One ledger, open. Thread-safe.
 
-    Opening migrates a fresh SQLite file, lists the calls of dead processes as unsettled, and
-    writes what was spooled while the ledger was away.
+    Opening migrates a fresh SQLite file, writes what was spooled while the ledger was away, and
+    lists the calls of dead processes as unsettled.
 
     With `read_only` nothing of this happens and nothing can be written: the database itself
     refuses it.
@@ -52,6 +52,7 @@ class Ledger:
         )
         self._cards: dict[str, RateCard] = {}
         self._inner: LedgerStore | None = None
+        self._spooling: SpoolingStore | None = None
         try:
             if read_only:
                 self.ping()
@@ -76,15 +77,17 @@ class Ledger:
             hold_wait_s=settings.hold_wait_seconds,
             queue_size=settings.queue_size,
         )
-        inner.sweep(now_us())
         self._inner, self.store = inner, inner
         if settings.on_store_failure == "spool":
-            spooling = SpoolingStore(inner, Path(settings.spool_path))
-            spooling.replay()
-            self.store = spooling
+            self._spooling = SpoolingStore(inner, Path(settings.spool_path))
+            self._spooling.replay()
+            self.store = self._spooling
+        inner.sweep(now_us())
 
     def close(self) -> None:
         """Write what is queued, bounded in time, and let go of the database."""
+        if self._spooling is not None:
+            self._spooling.close()
         if self._inner is not None:
             self._inner.close(_CLOSE_SECONDS)
         self._engine.dispose()

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
+from uuid import UUID
 
 from sqlalchemy import Engine
 
@@ -20,7 +21,13 @@ from meter.core.rates import RateCard
 from meter.errors import StoreError
 from meter.store import owners, sweeping
 from meter.store.committer import BATCH_SIZE, QUEUE_SIZE, Committer, Deferred
-from meter.store.encoding import believable, correction_to_row, event_to_row, open_call_to_row
+from meter.store.encoding import (
+    Row,
+    believable,
+    correction_to_row,
+    event_to_row,
+    open_call_to_row,
+)
 from meter.store.engine import write_connection
 from meter.store.failures import ConnectionLost, Interrupted
 from meter.store.forking import begin_anew_in_children
@@ -89,13 +96,22 @@ class LedgerStore:
         `card` is the rate card that will rate it; it is stored the first time a call uses it.
         `waits` False: it is refused at once where holds of other calls are in its way.
         """
-        row = open_call_to_row(
-            call, issuer, card.id if card else None, owners.this_process(),
-            call.started_us + self._lease_us,
-        )  # fmt: skip
+        row = self.row_of(call, issuer, card)
         request = Reserve(call, row, self._unless_known(card), waits)
         answer = self._committer.submit(request, on_this_thread=on_this_thread)
         return cast("Future[tuple[Hold, ...] | Refusal]", answer)
+
+    def row_of(self, call: Call, issuer: str, card: RateCard | None) -> Row:
+        """Return the row of a call that this process is about to send."""
+        return open_call_to_row(
+            call, issuer, card.id if card else None, owners.this_process(),
+            call.started_us + self._lease_us,
+        )  # fmt: skip
+
+    def note(self, call: Call, row: Row, card: RateCard | None) -> "Future[Any]":
+        """Durably note that a call has left, which no budget was asked for: it has no holds."""
+        request = Reserve(call, row, self._unless_known(card), is_fact=True)
+        return cast("Future[Any]", self._committer.submit(request))
 
     def settle(
         self,
@@ -119,7 +135,11 @@ class LedgerStore:
 
     def release(self, call: Call) -> "Future[None]":
         """Undo `reserve` for a call that was never sent: nothing is owed."""
-        return cast("Future[None]", self._committer.submit(Release(call.id)))
+        return self.forget(call.id)
+
+    def forget(self, call_id: UUID) -> "Future[None]":
+        """Do the same as `release` for a call of which only the id is known."""
+        return cast("Future[None]", self._committer.submit(Release(call_id)))
 
     def correct(
         self,

@@ -18,6 +18,7 @@ class Reserve:
     """Note that a call is about to leave, with holds. Answer: its holds, or the refusal.
 
     `waits`: it may wait for holds of other calls. `has_waited`: it stands in the line already.
+    `is_fact`: it has left already, so that no budget can refuse it; nothing is held for it.
     """
 
     call: Call
@@ -25,6 +26,7 @@ class Reserve:
     card: RateCard | None
     waits: bool = False
     has_waited: bool = False
+    is_fact: bool = False
 
     @property
     def call_id(self) -> UUID:

@@ -1,21 +1,24 @@
 """Keep what the ledger cannot take just now: an append-only file, replayed when it is back.
 
-The library's answer to a ledger that is away: calls go on, their records wait in the file. Each
-line is one write with the id that its caller chose, so replaying a line twice is a no-op, and a
-replay that breaks off begins again from the start. Called through `meter.core.ports.Store`.
+The library's answer to a ledger that is away: calls go on, and their records wait in the file,
+first that they leave and then how they ended. Each line is one write with the id that its caller
+chose, so replaying a line twice is a no-op, and a replay that breaks off begins again from the
+start. A file that is being replayed has another name, so that records can be added meanwhile.
+Called through `meter.core.ports.Store`.
 """
 
 import json
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import IO, Any, Final, TypeVar
+from uuid import UUID, uuid4
 
 from meter.core.budgets import Hold, Refusal
 from meter.core.call import Call
@@ -24,6 +27,8 @@ from meter.core.rates import RateCard
 from meter.errors import MeterError, StoreUnavailable
 from meter.store.encoding import (
     NO_BOOKS,
+    Row,
+    call_from_open_row,
     card_from_row,
     card_to_row,
     event_from_row,
@@ -35,11 +40,16 @@ logger = logging.getLogger("meter")
 
 Result = TypeVar("Result")
 
+_AT_ONCE: Final = 256
+_TAKEN: Final = ".taken-"
+
 
 class SpoolingStore:
     """A ledger store that writes to a file what the ledger cannot take. Thread-safe.
 
-    While the ledger is away no budget can be asked: calls go ahead without holds.
+    While the ledger is away no budget can be asked: calls go ahead without holds. As soon as it
+    takes a record again, the file is replayed beside the calls. The futures raise StoreUnavailable
+    when neither the ledger nor the file can take a record.
     """
 
     def __init__(self, inner: LedgerStore, path: Path) -> None:
@@ -47,7 +57,9 @@ class SpoolingStore:
         self._inner = inner
         self._path = path
         self._lock = threading.Lock()
+        self._one_replay = threading.Lock()
         self._failing = False
+        self._spooled: set[UUID] = set()
 
     def reserve(
         self,
@@ -58,13 +70,15 @@ class SpoolingStore:
         on_this_thread: bool = False,
         waits: bool = True,
     ) -> "Future[tuple[Hold, ...] | Refusal]":
-        """Note that the call is about to leave; nothing is lost when the ledger is away.
-
-        A call that is only reserved here and whose process then dies is not in the file: it
-        leaves a record when it ends.
-        """
+        """Note that the call is about to leave, in the ledger with its holds or in the file."""
         future = self._inner.reserve(call, issuer, card, on_this_thread=on_this_thread, waits=waits)
-        return self._or_else(future, lambda: ())
+
+        def spool() -> tuple[Hold, ...]:
+            self._append("intent", self._inner.row_of(call, issuer, card), card)
+            self._spooled.add(call.id)
+            return ()
+
+        return self._or_else(future, spool)
 
     def settle(
         self,
@@ -75,46 +89,114 @@ class SpoolingStore:
         on_this_thread: bool = False,
     ) -> "Future[None]":
         """Record how the call ended, in the ledger or in the file."""
+        self._spooled.discard(event.call.id)
         future = self._inner.settle(event, card, others, on_this_thread=on_this_thread)
-        return self._or_else(future, lambda: self._append(event, card, others))
+        return self._or_else(future, lambda: self._append_event(event, card, others))
 
     def release(self, call: Call) -> "Future[None]":
-        """Undo `reserve`; what the ledger could not take need not be undone in it."""
+        """Undo `reserve`, also where it has only come as far as the file."""
+        if call.id in self._spooled:
+            self._spooled.discard(call.id)
+            try:
+                self._append("release", {"call_id": call.id})
+            except OSError as failure:
+                logger.error("call %s was not sent and stays open: %s", call.id, failure)
+        # What the ledger could not take need not be undone in it.
         return self._or_else(self._inner.release(call), lambda: None)
 
     def replay(self) -> int:
         """Write the file's records into the ledger and remove it; return how many there were.
 
-        Safe to repeat and to run from several processes: one at a time gets the file.
+        Safe to repeat and to run from several processes: each file is one process's at a time.
 
         Raises: StoreUnavailable when the ledger is away again; the file is kept then.
         """
-        with self._lock, _locked(self._path) as lines:
-            if not lines:
-                return 0
-            written = [self._inner.settle(*record) for record in _records(lines)]
-            for future in written:
-                _settled(future)
-            self._path.unlink(missing_ok=True)
+        written = 0
+        with self._one_replay:
+            self._take()
+            for taken in sorted(self._path.parent.glob(f"{self._path.name}{_TAKEN}*")):
+                with _own(taken) as file:
+                    if file is not None:
+                        written += self._replay(file)
+                        taken.unlink()
             self._failing = False
-        logger.warning("wrote %d spooled records into the ledger", len(written))
-        return len(written)
+        if written:
+            logger.warning("wrote %d spooled records into the ledger", written)
+        return written
 
-    def _append(
+    def _take(self) -> None:
+        """Give the file another name, so that it does not grow while it is replayed."""
+        if self._path.exists():
+            with self._lock, _locked(self._path):
+                if self._path.exists():
+                    self._path.rename(self._path.with_name(f"{self._path.name}{_TAKEN}{uuid4()}"))
+
+    def _replay(self, file: IO[bytes]) -> int:
+        waiting: deque[Future[Any]] = deque()
+        count = 0
+        for number, line in enumerate(file, 1):
+            future = self._resubmitted(number, line)
+            if future is None:
+                continue
+            count += 1
+            waiting.append(future)
+            if len(waiting) >= _AT_ONCE:
+                _settled(waiting.popleft())
+        while waiting:
+            _settled(waiting.popleft())
+        return count
+
+    def _resubmitted(self, number: int, line: bytes) -> "Future[Any] | None":
+        try:
+            record = json.loads(line)
+            card = None if record.get("card") is None else card_from_row(record["card"])
+            kind = next(name for name in ("event", "intent", "release") if name in record)
+            row = record[kind]
+            for name in ("call_id", "operation_id"):
+                row[name] = UUID(row[name]) if row.get(name) else None
+            if kind == "release":
+                return self._inner.forget(row["call_id"])
+            if kind == "intent":
+                return self._inner.note(call_from_open_row(row), row, card)
+            event = replace(
+                event_from_row({**NO_BOOKS, **row}), billing_ids=tuple(record["billing_ids"])
+            )
+            others = tuple(card_from_row(other) for other in record.get("others", ()))
+        except (ValueError, KeyError, TypeError, StopIteration, AttributeError) as error:
+            # The last line of a file whose writer was killed half-way: nobody was told that it
+            # had been kept.
+            logger.error("line %d of the spool cannot be read: %s", number, error)
+            return None
+        return self._inner.settle(event, card, others)
+
+    def _append_event(
         self, event: UsageEvent, card: RateCard | None, others: tuple[RateCard, ...] = ()
     ) -> None:
-        line = _line(event, card, others)
-        with self._lock, _locked(self._path, read=False):
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._append(
+            "event",
+            event_to_row(event),
+            card,
+            billing_ids=event.billing_ids,
+            others=[card_to_row(other) for other in others],
+        )
+
+    def _append(self, kind: str, row: Row, card: RateCard | None = None, **more: object) -> None:
+        card_row = None if card is None else card_to_row(card)
+        record = {kind: row, "card": card_row, **more}
+        line = json.dumps(record, default=str, ensure_ascii=True).encode() + b"\n"
+        with self._lock, _locked(self._path):
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             try:
-                os.write(descriptor, line)
+                _write_whole(descriptor, line)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
 
-    def _or_else(self, future: "Future[Result]", instead: Any) -> "Future[Result]":
+    def _or_else(self, future: "Future[Result]", instead: Callable[[], Result]) -> "Future[Result]":
         """Return a future that answers `instead()` where the ledger was not available."""
         if future.done() and future.exception() is None:
+            if self._failing:
+                self._recover()
             return future
         answer: Future[Result] = Future()
         answer.set_running_or_notify_cancel()
@@ -122,6 +204,8 @@ class SpoolingStore:
         def pass_on(done: "Future[Result]") -> None:
             error = done.exception()
             if error is None:
+                if self._failing:
+                    self._recover()
                 answer.set_result(done.result())
                 return
             if not isinstance(error, StoreUnavailable):
@@ -139,8 +223,29 @@ class SpoolingStore:
         future.add_done_callback(pass_on)
         return answer
 
+    def _recover(self) -> None:
+        """Replay in a thread of its own, now that the ledger takes records again."""
+        self._failing = False
+        threading.Thread(target=self._replay_quietly, name="meter-spool", daemon=True).start()
 
-def _settled(future: "Future[None]") -> None:
+    def _replay_quietly(self) -> None:
+        try:
+            self.replay()
+        except StoreUnavailable as error:
+            self._failing = True
+            logger.warning("the ledger is away again, the spool is kept: %s", error)
+        except OSError as error:
+            logger.error("the spool %s cannot be replayed: %s", self._path, error)
+
+    def close(self) -> None:
+        """Replay what is spooled, where the ledger can take it; else it waits for the next start.
+
+        Called before the inner store is closed.
+        """
+        self._replay_quietly()
+
+
+def _settled(future: "Future[Any]") -> None:
     """Wait for a replayed record. One that can never be written must not block the others."""
     try:
         future.result()
@@ -150,52 +255,51 @@ def _settled(future: "Future[None]") -> None:
         logger.error("a spooled record is refused by the ledger: %s", error)
 
 
-def _line(event: UsageEvent, card: RateCard | None, others: tuple[RateCard, ...] = ()) -> bytes:
-    record = {
-        "event": event_to_row(event),
-        "billing_ids": event.billing_ids,
-        "card": None if card is None else card_to_row(card),
-        "others": [card_to_row(other) for other in others],
-    }
-    return json.dumps(record, default=str, ensure_ascii=True).encode() + b"\n"
-
-
-def _records(
-    lines: list[bytes],
-) -> Iterator[tuple[UsageEvent, RateCard | None, tuple[RateCard, ...]]]:
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-            row = {**NO_BOOKS, **record["event"]}
-            for name in ("call_id", "operation_id"):
-                row[name] = UUID(row[name]) if row[name] else None
-            card = None if record["card"] is None else card_from_row(record["card"])
-            event = replace(event_from_row(row), billing_ids=tuple(record["billing_ids"]))
-            yield event, card, tuple(card_from_row(other) for other in record.get("others", ()))
-        except (ValueError, KeyError, TypeError) as error:
-            # The last line of a file whose writer was killed half-way; its call is in the ledger
-            # as an open call or was never acknowledged.
-            logger.error("line %d of the spool cannot be read: %s", number, error)
+def _write_whole(descriptor: int, line: bytes) -> None:
+    """Append the line, or nothing of it: what a full disk cut off would spoil the next line."""
+    before = os.lseek(descriptor, 0, os.SEEK_END)
+    try:
+        left = memoryview(line)
+        while left:
+            left = left[os.write(descriptor, left) :]
+    except OSError:
+        os.ftruncate(descriptor, before)
+        raise
 
 
 @contextmanager
-def _locked(path: Path, *, read: bool = True) -> Iterator[list[bytes]]:
-    """Hold the spool for this process; yield its lines where `read` is asked and it exists."""
-    if read and not path.exists():
-        yield []
-        return
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the spool for this process."""
     lock = path.with_name(path.name + ".lock")
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _lock_file(descriptor)
-        yield path.read_bytes().splitlines() if read and path.exists() else []
+        _lock_file(descriptor, waits=True)
+        yield
     finally:
         os.close(descriptor)
 
 
-def _lock_file(descriptor: int) -> None:
+@contextmanager
+def _own(taken: Path) -> Iterator[IO[bytes] | None]:
+    """Yield a taken file for reading, None where another process has it or has just removed it."""
+    try:
+        file = taken.open("rb")
+    except FileNotFoundError:
+        yield None
+        return
+    with file:
+        is_mine = _lock_file(file.fileno(), waits=False) and taken.exists()
+        yield file if is_mine else None
+
+
+def _lock_file(descriptor: int, *, waits: bool) -> bool:
+    """Lock an open file; return whether that was possible."""
     try:
         import fcntl
     except ImportError:
-        return  # Windows: one process keeps the spool.
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return True  # Windows: one process keeps the spool.
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True

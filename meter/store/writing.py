@@ -165,19 +165,22 @@ def _reserve(batch: Batch, request: Reserve) -> Answer:
     if call_id in batch.open_holds and call_id not in batch.closed:
         _require_same(batch.runner.ask(batch.statements.one_open_call, id=call_id)[0], row)
         return batch.open_holds[call_id]
-    budgets = batch.budgets_of(row)
-    at_us = request.call.started_us
-    standing = [batch.as_it_stands(budget, at_us) for budget in budgets]
-    standings = {budget.id: where for budget, where in standing}
-    verdict = admit([budget for budget, _ in standing], request.call.bound, standings, at_us)
-    if request.waits:
-        verdict = _in_turn(batch, request, verdict)
+    verdict = () if request.is_fact else _admitted(batch, request)
     if isinstance(verdict, Refusal):
         return verdict
     for hold in verdict:
         batch.windows[hold.budget_id, hold.window_start_us].add_held += hold.amount
     batch.opened[call_id] = (row, verdict)
     return verdict
+
+
+def _admitted(batch: Batch, request: Reserve) -> tuple[Hold, ...] | Refusal:
+    budgets = batch.budgets_of(request.row)
+    at_us = request.call.started_us
+    standing = [batch.as_it_stands(budget, at_us) for budget in budgets]
+    standings = {budget.id: where for budget, where in standing}
+    verdict = admit([budget for budget, _ in standing], request.call.bound, standings, at_us)
+    return _in_turn(batch, request, verdict) if request.waits else verdict
 
 
 def _in_turn(

@@ -419,19 +419,26 @@ def test_a_refusal_is_an_answer_and_nothing_is_sent(open_client: Open, store: Me
     assert response.extensions["meter_call_id"] == str(store.event.call.id)
 
 
-def test_calls_go_on_while_the_ledger_is_away_and_spooled(
+def test_an_answer_is_handed_on_whose_record_nobody_can_take(
     open_client: Open, store: MemoryStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store.reserve_error = StoreUnavailable("the disk is full")
     store.settle_error = StoreUnavailable("the disk is full")
     with Upstream([json_answer(ANSWER)]) as upstream:
         response = post(open_client(upstream, on_store_failure="spool"))
     assert response.content == ANSWER
-    assert [record.levelname for record in caplog.records if record.name == "meter"] == [
-        "WARNING",
-        "ERROR",
-    ]
-    assert caplog.text.count("the disk is full") == 2
+    assert [record.levelname for record in caplog.records if record.name == "meter"] == ["ERROR"]
+    assert caplog.text.count("the disk is full") == 1
+
+
+def test_calls_are_refused_when_neither_the_ledger_nor_the_spool_can_note_them(
+    open_client: Open, store: MemoryStore
+) -> None:
+    store.reserve_error = StoreUnavailable("the disk is full")
+    with Upstream([json_answer(ANSWER)]) as upstream:
+        response = post(open_client(upstream, on_store_failure="spool"))
+    assert upstream.requests == []
+    assert response.status_code == 503
+    assert "the disk is full" in response.json()["error"]["message"]
 
 
 def test_calls_are_refused_while_the_ledger_is_away(open_client: Open, store: MemoryStore) -> None:

@@ -1,17 +1,31 @@
 """What the ledger cannot take waits in a file and is written once when it is back."""
 
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from meter.core.budgets import Measure, Standing
 from meter.core.call import Outcome
 from meter.core.usage import Usage
+from meter.store.budget_rows import set_budget, standing
+from meter.store.checking import check
 from meter.store.engine import open_engine, sqlite_module
 from meter.store.ledger_store import LedgerStore
 from meter.store.reads import calls, count_open
 from meter.store.spool import SpoolingStore
-from tests.store.examples import CARD, TEN_TOKENS_NANOS, a_call, an_event
+from tests.store.examples import (
+    CARD,
+    HOUR_US,
+    NOON_US,
+    TEN_TOKENS_NANOS,
+    a_budget,
+    a_call,
+    an_event,
+)
 
 
 @pytest.fixture
@@ -55,9 +69,9 @@ def test_calls_go_on_while_the_ledger_is_locked_and_are_recorded_once_after(
         assert store.reserve(call, "openai", CARD).result(10) == ()
         assert store.settle(event, CARD).result(10) is None
     assert recorded(engine) == []
-    assert len(spool.read_bytes().splitlines()) == 1
+    assert len(spool.read_bytes().splitlines()) == 2  # that it left, and how it ended
 
-    assert store.replay() == 1
+    assert store.replay() == 2
     assert recorded(engine) == [(call.id, event.usage, TEN_TOKENS_NANOS)]
     assert not spool.exists()
     assert store.replay() == 0
@@ -67,7 +81,7 @@ def test_a_record_that_reached_the_ledger_after_all_is_not_counted_twice(ledger,
     engine, inner = ledger
     store = SpoolingStore(inner, tmp_path / "meter.spool")
     event = an_event()
-    store._append(event, CARD)
+    store._append_event(event, CARD)
     inner.settle(event, CARD).result(10)
     store.replay()
     assert len(recorded(engine)) == 1
@@ -88,19 +102,20 @@ def test_the_spool_is_kept_when_the_ledger_is_away_again(ledger, sqlite_ledger_u
     _, inner = ledger
     spool = tmp_path / "meter.spool"
     store = SpoolingStore(inner, spool)
-    store._append(an_event(), CARD)
+    store._append_event(an_event(), CARD)
     with LockedBy(sqlite_ledger_url), pytest.raises(Exception, match="locked"):
         store.replay()
-    assert spool.exists()
+    assert list(tmp_path.glob("meter.spool.taken-*"))
     assert store.replay() == 1
+    assert not list(tmp_path.glob("meter.spool*taken*"))
 
 
 def test_a_half_written_last_line_does_not_keep_the_others_back(ledger, tmp_path, caplog):
     engine, inner = ledger
     spool = tmp_path / "meter.spool"
     store = SpoolingStore(inner, spool)
-    store._append(an_event(), CARD)
-    store._append(an_event(a_call(2)), CARD)
+    store._append_event(an_event(), CARD)
+    store._append_event(an_event(a_call(2)), CARD)
     spool.write_bytes(spool.read_bytes()[:-40])
     store.replay()
     assert len(recorded(engine)) == 1
@@ -118,7 +133,7 @@ def test_every_field_of_an_event_comes_back_from_the_spool(ledger, tmp_path):
         counted_output_tokens=7,
         service_tier="batch",
     )
-    store._append(event, CARD)
+    store._append_event(event, CARD)
     store.replay()
     (row,) = calls(engine)
     assert row.usage == event.usage
@@ -131,3 +146,131 @@ def test_a_spool_that_cannot_be_written_is_said(ledger, sqlite_ledger_url, tmp_p
     store = SpoolingStore(inner, Path(tmp_path / "absent" / "meter.spool"))
     with LockedBy(sqlite_ledger_url), pytest.raises(Exception, match="cannot be written"):
         store.settle(an_event(), CARD).result(10)
+
+
+def test_a_call_whose_process_dies_while_the_ledger_is_away_is_found(
+    ledger, sqlite_ledger_url, tmp_path
+):
+    engine, inner = ledger
+    spool = tmp_path / "meter.spool"
+    with LockedBy(sqlite_ledger_url):
+        SpoolingStore(inner, spool).reserve(a_call(), "openai", CARD).result(10)
+    # The process is gone; another one starts, and the ledger is back.
+    assert SpoolingStore(inner, spool).replay() == 1
+    assert count_open(engine) == 1
+    inner.sweep(NOON_US + 10 * HOUR_US)
+    ((identity, usage, cost),) = recorded(engine)
+    assert (identity, usage, cost) == (a_call().id, None, None)
+    (found,) = calls(engine)
+    assert found.state == "unsettled"
+    assert list(check(engine)) == []
+
+
+def test_a_spooled_call_is_not_refused_by_a_budget_when_it_is_replayed(
+    ledger, sqlite_ledger_url, tmp_path
+):
+    engine, inner = ledger
+    store = SpoolingStore(inner, tmp_path / "meter.spool")
+    set_budget(engine, a_budget(0, measure=Measure.CALLS, currency=None), now_us=NOON_US)
+    with LockedBy(sqlite_ledger_url):
+        store.reserve(a_call(), "openai", CARD).result(10)
+    store.replay()
+    assert count_open(engine) == 1  # it has left: a fact is never refused
+    store.settle(an_event(), CARD).result(10)
+    assert standing(engine, "all", now_us=NOON_US).standing == Standing(spent=1)
+    assert list(check(engine)) == []
+
+
+@pytest.mark.parametrize("replayed_first", [True, False])
+def test_a_spooled_call_that_was_never_sent_leaves_nothing_behind(
+    ledger, sqlite_ledger_url, tmp_path, replayed_first
+):
+    engine, inner = ledger
+    store = SpoolingStore(inner, tmp_path / "meter.spool")
+    with LockedBy(sqlite_ledger_url):
+        store.reserve(a_call(), "openai", CARD).result(10)
+    if replayed_first:
+        store.replay()
+    store.release(a_call()).result(10)
+    store.replay()
+    assert (count_open(engine), recorded(engine)) == (0, [])
+
+
+def test_an_end_that_overtakes_its_spooled_beginning_is_not_opened_again(
+    ledger, sqlite_ledger_url, tmp_path
+):
+    engine, inner = ledger
+    store = SpoolingStore(inner, tmp_path / "meter.spool")
+    with LockedBy(sqlite_ledger_url):
+        store.reserve(a_call(), "openai", CARD).result(10)
+    inner.settle(an_event(), CARD).result(10)
+    store.replay()
+    assert (count_open(engine), len(recorded(engine))) == (0, 1)
+
+
+def test_the_file_is_replayed_by_itself_as_soon_as_the_ledger_is_back(
+    ledger, sqlite_ledger_url, tmp_path
+):
+    engine, inner = ledger
+    spool = tmp_path / "meter.spool"
+    store = SpoolingStore(inner, spool)
+    with LockedBy(sqlite_ledger_url):
+        store.settle(an_event(), CARD).result(10)
+    store.settle(an_event(a_call(2)), CARD).result(10)
+    for thread in threading.enumerate():
+        if thread.name == "meter-spool":
+            thread.join(10)
+    assert len(recorded(engine)) == 2
+    assert not spool.exists()
+
+
+def test_records_that_come_during_a_replay_are_kept_for_the_next(ledger, tmp_path, monkeypatch):
+    engine, inner = ledger
+    store = SpoolingStore(inner, tmp_path / "meter.spool")
+    store._append_event(an_event(), CARD)
+    settle = inner.settle
+
+    def settle_and_spool_another(event, card, others):
+        if event.call.id == a_call().id:
+            store._append_event(an_event(a_call(2)), CARD)
+        return settle(event, card, others)
+
+    monkeypatch.setattr(inner, "settle", settle_and_spool_another)
+    assert store.replay() == 1
+    assert store.replay() == 1
+    assert len(recorded(engine)) == 2
+
+
+def test_two_replays_at_once_write_each_record_once(ledger, tmp_path):
+    engine, inner = ledger
+    path = tmp_path / "meter.spool"
+    stores = [SpoolingStore(inner, path) for _ in range(2)]
+    for number in range(1, 51):
+        stores[0]._append_event(an_event(a_call(number)), CARD)
+    with ThreadPoolExecutor(2) as pool:
+        counts = list(pool.map(SpoolingStore.replay, stores))
+    stores[0].replay()
+    assert sum(counts) == 50
+    assert len(recorded(engine)) == 50
+    assert list(check(engine)) == []
+
+
+def test_a_line_that_a_full_disk_cut_off_does_not_spoil_the_next(ledger, tmp_path, monkeypatch):
+    engine, inner = ledger
+    store = SpoolingStore(inner, tmp_path / "meter.spool")
+    write = os.write
+
+    def half(descriptor, data):
+        monkeypatch.setattr(os, "write", full)
+        return write(descriptor, bytes(data)[:20])
+
+    def full(_descriptor, _data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(OSError, match="No space"):
+        store._append_event(an_event(), CARD)
+    monkeypatch.setattr(os, "write", write)
+    store._append_event(an_event(a_call(2)), CARD)
+    assert store.replay() == 1
+    assert [row[0] for row in recorded(engine)] == [a_call(2).id]
