@@ -315,7 +315,7 @@ def test_draining_learns_the_true_usage(open_client: Open, store: MemoryStore) -
     go_on, settled = threading.Event(), threading.Event()
     answer = [SSE_HEAD, event(delta("one")), go_on, event(delta(" two", "stop"))]
     real_settle = store.settle
-    store.settle = lambda event, card=None, **how: (real_settle(event, card), settled.set())[0]  # type: ignore[method-assign]
+    store.settle = lambda *given, **how: (real_settle(*given, **how), settled.set())[0]  # type: ignore[method-assign]
     with Upstream([*answer, event(USAGE_EVENT), event("[DONE]"), LAST_CHUNK]) as upstream:
         client = open_client(upstream, on_client_close="drain")
         body = {**CHAT, "stream": True}
@@ -334,7 +334,7 @@ def test_draining_learns_the_true_usage(open_client: Open, store: MemoryStore) -
 def test_draining_stops_at_its_bound(open_client: Open, store: MemoryStore) -> None:
     go_on, never, settled = threading.Event(), threading.Event(), threading.Event()
     real_settle = store.settle
-    store.settle = lambda event, card=None, **how: (real_settle(event, card), settled.set())[0]  # type: ignore[method-assign]
+    store.settle = lambda *given, **how: (real_settle(*given, **how), settled.set())[0]  # type: ignore[method-assign]
     answer = [SSE_HEAD, event(delta("one")), go_on, event(delta("x" * 2000)), never]
     with Upstream(answer) as upstream:
         client = open_client(upstream, on_client_close="drain", drain_bytes=1000)
