@@ -59,6 +59,9 @@ class Owner(Protocol):
     def answer(self, scope: dict[str, Any], line: Line) -> Awaitable[None]:
         """Answer one request."""
 
+    def hold_session(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Go on with a connection as a WebSocket; `data` is all that has come, from the head on."""
+
     def add(self, connection: "Connection") -> None:
         """Note a connection."""
 
@@ -291,6 +294,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._in_head = True
         self._expects = False
+        self._session_head: bytes | None = None
         self._last_words: bytes | None = None
         self._is_deaf = False
         self._discarded_bytes = 0
@@ -333,9 +337,12 @@ class Connection(asyncio.Protocol):
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # Its request has been taken as any other; nothing after it can be.
-            self._end_hearing(None)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._session_head is not None:
+                self._hand_over(self._session_head + data[upgrade.args[0] :])
+            else:
+                # Its request has been taken as any other; nothing after it can be.
+                self._end_hearing(None)
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._end_hearing(cause.words if isinstance(cause, _Refused) else _BAD)
@@ -399,9 +406,13 @@ class Connection(asyncio.Protocol):
         version = parser.get_http_version()
         if version not in _VERSIONS or len(self._ahead) >= _MOST_AHEAD:
             raise _Refused(_BAD)
-        if parser.should_upgrade() and _has_body(self._headers):
-            # The parser would not read the body.
-            raise _Refused(_BAD)
+        if parser.should_upgrade():
+            if _has_body(self._headers):
+                # The parser would not read the body.
+                raise _Refused(_BAD)
+            if self._current is None and _is_websocket(self._headers):
+                self._session_head = self._head_again()
+                return
         raw_path, query = _target(self._url)
         path = raw_path.decode("ascii")
         scope = {
@@ -445,6 +456,19 @@ class Connection(asyncio.Protocol):
                 self._go_on(line)
 
     # Answering.
+
+    def _head_again(self) -> bytes:
+        lines = [b"%b %b HTTP/1.1\r\n" % (self._parser.get_method(), self._url)]
+        lines += [b"%b: %b\r\n" % header for header in self._headers]
+        return b"".join([*lines, b"\r\n"])
+
+    def _hand_over(self, data: bytes) -> None:
+        """Leave the connection to the WebSocket's own protocol, which has bounds of its own."""
+        transport, self._transport = self._transport, None
+        self.deadline_s = None
+        self.owner.discard(self)
+        assert transport is not None
+        self.owner.hold_session(transport, data)
 
     def _begin(self, line: DirectLine) -> None:
         self._current = line
@@ -584,6 +608,10 @@ class _Refused(Exception):
     def __init__(self, words: bytes) -> None:
         super().__init__()
         self.words = words
+
+
+def _is_websocket(headers: RawHeaders) -> bool:
+    return any(name == b"upgrade" and value.lower() == b"websocket" for name, value in headers)
 
 
 def _has_body(headers: RawHeaders) -> bool:

@@ -10,11 +10,14 @@ import logging
 import socket
 import ssl
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from meter.gateway.app import Gateway
 from meter.gateway.direct import HEAD_SECONDS, IDLE_SECONDS, Connection
 from meter.gateway.line import Line
+
+if TYPE_CHECKING:
+    from meter.gateway.sessions import Sessions
 
 logger = logging.getLogger("meter.gateway")
 
@@ -44,6 +47,7 @@ class Lane:
         self._stop_seconds = stop_seconds
         self._tls = tls
         self._connections: set[Connection] = set()
+        self._sessions: Sessions | None = None
 
     def run(self, sockets: Sequence[socket.socket]) -> None:
         """Serve on listening sockets, in an event loop of its own."""
@@ -59,6 +63,15 @@ class Lane:
     def answer(self, scope: dict[str, Any], line: Line) -> Any:
         """Answer one request."""
         return self._gateway.visit(scope, line)
+
+    def hold_session(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Go on with a connection as a WebSocket, over ASGI."""
+        if self._sessions is None:
+            # Its libraries are loaded when the first session begins.
+            from meter.gateway.sessions import Sessions
+
+            self._sessions = Sessions(self._gateway)
+        self._sessions.hold(transport, data)
 
     def add(self, connection: Connection) -> None:
         """Note a connection."""
@@ -101,9 +114,12 @@ class Lane:
         until_s = loop.time() + self._stop_seconds
         for connection in [*self._connections]:
             connection.stop()
-        while self._connections and loop.time() < until_s and not self.is_forced:
+        if self._sessions is not None:
+            self._sessions.stop()
+        while self._is_busy() and loop.time() < until_s and not self.is_forced:
             await asyncio.sleep(_POLL_SECONDS)
         tasks = [c.task for c in self._connections if c.task is not None]
+        tasks += self._sessions.tasks if self._sessions is not None else []
         if tasks:
             logger.error("%d calls had not ended when the gateway stopped", len(tasks))
         for task in tasks:
@@ -114,6 +130,9 @@ class Lane:
             connection.abort()
         # The transports tell that they are closed in the loop's next turn.
         await asyncio.sleep(0)
+
+    def _is_busy(self) -> bool:
+        return bool(self._connections or (self._sessions and self._sessions.tasks))
 
     async def _look(self) -> None:
         """Give up what takes too long, again and again."""

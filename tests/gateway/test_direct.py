@@ -65,7 +65,7 @@ class Owner:
     def __init__(self, answering: Callable[[dict[str, Any], Line], Awaitable[None]]) -> None:
         self.is_stopping = False
         self.asked: list[dict[str, Any]] = []
-        self.bodies: list[bytes] = []
+        self.sessions: list[bytes] = []
         self._answering = answering
         self.connections: set[Connection] = set()
 
@@ -75,6 +75,9 @@ class Owner:
             await self._answering(scope, line)
         except (ClientLeft, Rejected):
             return
+
+    def hold_session(self, transport: asyncio.Transport, data: bytes) -> None:
+        self.sessions.append(data)
 
     def add(self, connection: Connection) -> None:
         self.connections.add(connection)
@@ -112,7 +115,7 @@ async def talked(*pieces: bytes, answering: Any = echoing) -> tuple[bytes, Owner
     owner = Owner(answering)
     connection, wire = owner.connected()
     for piece in pieces:
-        if piece and not wire.is_closed:
+        if piece and not wire.is_closed and not owner.sessions:
             connection.data_received(piece)
             await settled()
     for _ in range(20):
@@ -294,7 +297,7 @@ def test_what_comes_before_a_malformed_request_is_answered_first():
         (b"GET / HTTP/1.1\r\nconnection: keep-alive, close\r\n\r\n", False),
         (b"GET / HTTP/1.0\r\n\r\n", False),
         (b"GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n", False),
-        (b"GET / HTTP/1.1\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n", False),
     ],
 )
 def test_a_connection_stays_open_where_both_sides_want_it(request_, stays_open):
@@ -302,6 +305,21 @@ def test_a_connection_stays_open_where_both_sides_want_it(request_, stays_open):
     assert answer.startswith(OK)
     assert wire.is_closed != stays_open
     assert (b"\r\nconnection: close\r\n" in answer) != stays_open
+
+
+def test_a_websocket_is_handed_over_from_its_head_on_wherever_it_is_cut():
+    head = b"GET /v1/realtime?a=b HTTP/1.1\r\nUpgrade: WebSocket\r\nconnection: Upgrade\r\n\r\n"
+    whole = head + b"\x81\x05hello"
+
+    async def check() -> None:
+        for cut in range(len(whole) + 1):
+            answer, owner, _ = await talked(GET, whole[:cut], whole[cut:])
+            assert answer.count(OK) == 1 and owner.connections == set()
+            (data,) = owner.sessions
+            assert data.startswith(head.replace(b"Upgrade:", b"upgrade:"))
+            assert data[len(head) :] == whole[len(head) : max(cut, len(head))] or cut < len(head)
+
+    run(check())
 
 
 def test_a_client_that_waits_for_100_gets_it_when_its_body_is_wanted():
