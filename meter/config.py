@@ -32,8 +32,8 @@ class Settings:
     waits for the ledger. `hold_wait_seconds`: how long a call that does not fit only because of
     money that other calls in flight hold waits for them to end. `inject_usage`: ask streams for
     their usage where the provider is known to accept that. `queue_size`: how many writes may wait
-    for the ledger. `rate_file`: a TOML file of one's own prices, laid over those that travel with
-    the product ("": none).
+    for the ledger. `rate_file`: files of one's own prices, separated by commas and laid over those
+    that travel with the product, the first on top ("": none).
 
     Of the gateway: `upstreams`: where it sends calls, by name (see `meter.gateway.upstreams`).
     `allow_unmetered`: pass paths on that nobody knows how to meter. `allow_stored_objects`: let
@@ -75,6 +75,11 @@ class Settings:
     metrics_key: str = ""
     dashboard_sign_in: Literal["none", "key", "oidc"] = "none"
     dashboard_users: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def rate_files(self) -> tuple[str, ...]:
+        """Return the paths in `rate_file`."""
+        return tuple(path.strip() for path in self.rate_file.split(",") if path.strip())
 
     @property
     def reserve_seconds(self) -> int:

@@ -54,8 +54,8 @@ class ManualCall:
         started_us = now_us()
         call_id = new_id()
         pricing = Pricing(pipeline.prices.card_for(provider, model, started_us))
-        if pipeline.books is not None:
-            pricing = pipeline.books.pricing(
+        if pipeline.prices.books is not None:
+            pricing = pipeline.prices.books.pricing(
                 pricing.cost_card,
                 provider=provider,
                 issuer=issuer or provider,

@@ -71,8 +71,7 @@ class Meter:
         self.settings: Settings = load_settings({"database_url": url, **settings})
         self._ledger = Ledger(self.settings, read_only=read_only)
         self.keys: Keys = self._ledger.keys
-        files = [self.settings.rate_file] if self.settings.rate_file else []
-        self.prices = PriceBook.bundled(files)
+        self.prices = PriceBook.bundled(self.settings.rate_files)
         self._warming = False
         self.pipeline: Pipeline = Pipeline(self._ledger.store, self.prices, self.settings)
 
@@ -409,7 +408,7 @@ class Meter:
 
         chosen: dict[str, Any] = dict(filters)
         calls = self.calls(since=since, until=until, limit=None, newest_first=False, **chosen)
-        changes = list(rerated(calls, self.prices, self.pipeline.books))
+        changes = list(rerated(calls, self.prices))
         if apply:
             self._ledger.correct_all([(c.correction(author), c.cards) for c in changes])
         return summed(changes)
@@ -446,7 +445,6 @@ class Meter:
             quantities,
             _one_of(Basis, basis, "basis"),
             self.prices,
-            self.pipeline.books,
             reason=reason,
             author=author,
         )

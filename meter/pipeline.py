@@ -23,7 +23,7 @@ from meter.core import estimating, rating, settlement
 from meter.core.budgets import Hold, Refusal
 from meter.core.call import Attribution, Basis, Call, Observation, Outcome
 from meter.core.event import UsageEvent
-from meter.core.ports import Answer, Books, Dialect, PriceSource, Store
+from meter.core.ports import Answer, Dialect, PriceSource, Store
 from meter.core.rates import Pricing, RateCard
 from meter.core.rating import Charges
 from meter.core.reading import Reading
@@ -39,15 +39,11 @@ HEAVY_BODY_BYTES = 32_768
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """One engine for the wrapper and the gateway: a store, prices and settings.
-
-    `books` are the prices beside the published ones; None: what is published is owed and billed.
-    """
+    """One engine for the wrapper and the gateway: a store, prices and settings."""
 
     store: Store
     prices: PriceSource
     settings: Settings
-    books: Books | None = None
 
     def dialect_at(self, host: str, path: str) -> Dialect:
         """Return the dialect spoken at a host (with its port where one is given) and path."""
@@ -349,9 +345,10 @@ class OpenCall:
         """Return the card of a model's cost, and what other price books make of the call."""
         pipeline, call = self._pipeline, self.call
         card = pipeline.prices.card_for(call.provider, model, call.started_us)
-        if pipeline.books is None:
+        books = pipeline.prices.books
+        if books is None:
             return card, None
-        pricing = pipeline.books.pricing(
+        pricing = books.pricing(
             card,
             provider=call.provider,
             issuer=self.dialect.issuer,

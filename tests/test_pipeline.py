@@ -49,6 +49,9 @@ class RememberingStore:
 
 
 class OneCard:
+    def __init__(self, books=None):
+        self.books = books
+
     def card_for(self, provider, model, at_us):
         return CARD if model.startswith("gpt-4o") else None
 
@@ -56,7 +59,7 @@ class OneCard:
 def opened(
     store, request=CHAT, path="/v1/chat/completions", settings=None, provider="openai", books=None
 ):
-    pipeline = Pipeline(store, OneCard(), settings or Settings(), books)
+    pipeline = Pipeline(store, OneCard(books), settings or Settings())
     body = request if isinstance(request, bytes) else json.dumps(request).encode()
     call = pipeline.open_call(
         dialect_named(provider),

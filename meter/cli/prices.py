@@ -41,8 +41,7 @@ def show_price(
     from meter.prices.book import PriceBook
 
     at_us = moment_us(at, tz)
-    own = load_settings().rate_file
-    book = PriceBook.bundled([own] if own else [])
+    book = PriceBook.bundled(load_settings().rate_files)
     card = book.card_for(provider, model, now_us() if at_us is None else at_us)
     if card is None:
         raise InputError(f"no price is known for {provider} {model} at that time")

@@ -44,6 +44,7 @@ def bound(
     cost_nanos = _most(rates, {"input_tokens": input_tokens, "output_tokens": output_tokens})
     if cost_nanos is None:
         return Bound(input_tokens, output_tokens)
+    cost_nanos = max(cost_nanos, card.minimum_nanos)
     return Bound(input_tokens, output_tokens, cost_nanos, card.currency)
 
 

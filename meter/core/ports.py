@@ -92,7 +92,14 @@ class Dialect(Protocol):
 
 
 class PriceSource(Protocol):
-    """Where rate cards come from."""
+    """Where rate cards come from.
+
+    `books` are the prices beside the published ones; None: what is published is owed and billed.
+    """
+
+    @property
+    def books(self) -> "Books | None":
+        """The contract and resale prices, None where there are none."""
 
     def card_for(self, provider: str, model: str, at_us: int) -> RateCard | None:
         """Return the card in force at the moment, None when no price is known."""

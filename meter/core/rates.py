@@ -86,6 +86,7 @@ class RateCard:
     microseconds UTC. `source` says where the prices came from, `checked` when (ISO date).
     `unpriced_units` are units whose price is known to differ from that of the bucket around them
     but is not known itself: a call that used one is unpriced where its tier has no rate for it.
+    `minimum_nanos` is the least that a call costs that used anything.
     """
 
     provider: str
@@ -102,6 +103,7 @@ class RateCard:
     checked: str = ""
     id: str = field(default="", compare=False)
     unpriced_units: frozenset[str] = frozenset()
+    minimum_nanos: int = 0
 
     def __post_init__(self) -> None:
         """Give the card its content hash as id. Raises: RateCardError when it has no rate,
@@ -111,6 +113,8 @@ class RateCard:
             raise RateCardError(f"found no rate for {self.provider}/{self.model}, expected one")
         for name in self.unpriced_units:
             unit(name)
+        if self.minimum_nanos < 0:
+            raise RateCardError(f"found a minimum of {self.minimum_nanos} nanos, expected >= 0")
         if not self.id:
             object.__setattr__(self, "id", _content_hash(self))
 
@@ -163,10 +167,12 @@ def _content_hash(card: RateCard) -> str:
          sorted(day.isoformat() for day in w.holidays), lines(w.rates))
         for w in card.windows
     ]  # fmt: skip
-    content = (
+    content: tuple[object, ...] = (
         card.book, card.provider, card.model, card.currency, card.effective_from_us,
         card.effective_to_us, lines(card.rates), windows, sorted(card.unpriced_units),
     )  # fmt: skip
+    if card.minimum_nanos:
+        content = (*content, card.minimum_nanos)
     return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 

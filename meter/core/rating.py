@@ -12,6 +12,9 @@ from meter.core.rates import STANDARD, Missing, Pricing, Rate, RateCard
 from meter.core.units import CONTAINERS, CONTENTS, UNITS
 from meter.core.usage import Usage
 
+MINIMUM = "minimum_charges"
+"""The unit of the line that brings a call to the least that its card charges."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChargeLine:
@@ -68,6 +71,8 @@ def rate(
     if missing:
         return _unpriced(f"rate card {card.id} has no rate for {', '.join(missing)}", card)
     lines = tuple(_lines(usage, rates))
+    if card.minimum_nanos and lines:
+        lines += _up_to(card.minimum_nanos, lines)
     return Charge(lines, sum(line.amount_nanos for line in lines), card.currency, card.id)
 
 
@@ -157,6 +162,12 @@ def _lines(usage: Usage, rates: Mapping[str, Rate]) -> list[ChargeLine]:
             amount_nanos = multiply(quantity, chosen.nanos, chosen.per)
             lines.append(ChargeLine(name, quantity, chosen.nanos, chosen.per, amount_nanos))
     return lines
+
+
+def _up_to(minimum_nanos: int, lines: tuple[ChargeLine, ...]) -> tuple[ChargeLine, ...]:
+    """Return the line that brings a call to the least it costs, () where it costs that."""
+    missing = minimum_nanos - sum(line.amount_nanos for line in lines)
+    return (ChargeLine(MINIMUM, 1, missing, 1, missing),) if missing > 0 else ()
 
 
 def _unknown(usage: Usage, card: RateCard, rates: Mapping[str, Rate]) -> list[str]:

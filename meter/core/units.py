@@ -59,6 +59,7 @@ _ALL = (
     Unit("video_seconds", "video seconds", fractional=True, incidental=True),
     Unit("tool_calls", "tool calls", incidental=True),
     Unit("requests", "requests", incidental=True),
+    Unit("minimum_charges", "minimum charges", incidental=True),
 )  # fmt: skip
 
 UNITS = MappingProxyType({unit.name: unit for unit in _ALL})

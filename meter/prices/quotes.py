@@ -49,7 +49,7 @@ def quote_of(card: RateCard) -> Quote:
 
 def exact_rate(
     unit: str,
-    price: Decimal,
+    price: Decimal | Fraction,
     per: int,
     *,
     above_input_tokens: int = 0,

@@ -11,7 +11,7 @@ from meter.clock import new_id, now_us
 from meter.core import rating
 from meter.core.call import Attribution
 from meter.core.event import Correction
-from meter.core.ports import Books, PriceSource
+from meter.core.ports import PriceSource
 from meter.core.rates import Pricing, RateCard
 from meter.core.rating import Charge, Charges
 from meter.store.reads import CallRow
@@ -74,14 +74,12 @@ class RerateRow:
         return (self.after_nanos or 0) - (self.before_nanos or 0)
 
 
-def rerated(
-    calls: Iterable[CallRow], prices: PriceSource, books: Books | None = None
-) -> Iterator[Rerating]:
+def rerated(calls: Iterable[CallRow], prices: PriceSource) -> Iterator[Rerating]:
     """Yield the calls whose amounts come out differently; those nobody knows usage of stay."""
     for call in calls:
         if call.state != "settled" or not call.usage:
             continue
-        pricing = pricing_of(call, prices, books)
+        pricing = pricing_of(call, prices)
         charges = rating.rate_in_books(
             call.usage,
             pricing,
@@ -143,7 +141,7 @@ def _row(key: tuple[str, str | None, str | None], changes: list[Rerating]) -> Re
     )
 
 
-def pricing_of(call: CallRow, prices: PriceSource, books: Books | None = None) -> Pricing:
+def pricing_of(call: CallRow, prices: PriceSource) -> Pricing:
     """Return the price of the model that served; the requested one's for its snapshots.
 
     The rule of the pipeline, which the tests hold the two to.
@@ -151,18 +149,19 @@ def pricing_of(call: CallRow, prices: PriceSource, books: Books | None = None) -
     requested, served = call.model_requested, call.model_served
     pricing = Pricing(None)
     if served is not None:
-        pricing = _pricing(call, served, prices, books)
+        pricing = _pricing(call, served, prices)
     if (
         pricing.cost_card is None
         and requested is not None
         and (served or requested).startswith(requested)
     ):
-        pricing = _pricing(call, requested, prices, books)
+        pricing = _pricing(call, requested, prices)
     return pricing
 
 
-def _pricing(call: CallRow, model: str, prices: PriceSource, books: Books | None) -> Pricing:
+def _pricing(call: CallRow, model: str, prices: PriceSource) -> Pricing:
     card = prices.card_for(call.provider, model, call.started_us)
+    books = prices.books
     if books is None:
         return Pricing(card)
     return books.pricing(

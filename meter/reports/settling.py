@@ -8,7 +8,7 @@ from meter.clock import new_id, now_us
 from meter.core import rating
 from meter.core.call import Basis
 from meter.core.event import Correction
-from meter.core.ports import Books, PriceSource
+from meter.core.ports import PriceSource
 from meter.core.rates import RateCard
 from meter.core.usage import Usage
 from meter.errors import InputError
@@ -21,7 +21,6 @@ def settled_by_hand(
     usage: Usage,
     basis: Basis,
     prices: PriceSource,
-    books: Books | None = None,
     *,
     reason: str,
     author: str,
@@ -38,7 +37,7 @@ def settled_by_hand(
     for name, text in (("a reason", reason), ("an author", author)):
         if not text.strip():
             raise InputError(f"found no text, expected {name} for this correction")
-    pricing = pricing_of(call, prices, books)
+    pricing = pricing_of(call, prices)
     charges = rating.rate_in_books(
         usage,
         pricing,

@@ -440,7 +440,7 @@ def _fitting(number: int | None) -> int | None:
 
 def card_to_row(card: RateCard) -> Row:
     """Return the row of a rate card; its content is enough to rebuild it."""
-    content = {
+    content: dict[str, Any] = {
         "rates": _rates_to_json(card.rates),
         "windows": [
             {
@@ -457,6 +457,8 @@ def card_to_row(card: RateCard) -> Row:
         "context_tokens": card.context_tokens,
         "unpriced_units": sorted(card.unpriced_units),
     }
+    if card.minimum_nanos:
+        content["minimum_nanos"] = card.minimum_nanos
     return {
         "id": card.id,
         "effective_from_us": card.effective_from_us,
@@ -496,6 +498,7 @@ def card_from_row(row: AnyRow, *, keep_id: bool = True) -> RateCard:
         max_output_tokens=content["max_output_tokens"],
         context_tokens=content["context_tokens"],
         unpriced_units=frozenset(content["unpriced_units"]),
+        minimum_nanos=content.get("minimum_nanos", 0),
         book=row["book"],
         source=row["source"],
         checked=row["checked"],

@@ -94,6 +94,8 @@ class MemoryStore:
 class NoPrices:
     """Knows no price."""
 
+    books = None
+
     def card_for(self, provider: str, model: str, at_us: int) -> RateCard | None:
         return None
 

@@ -164,14 +164,15 @@ def test_prices_of_now_are_not_those_of_then():
 def test_a_users_rate_file_overrules_what_is_bundled(tmp_path):
     path = tmp_path / "rates.toml"
     path.write_text(
-        'book = "contract"\n[[card]]\nproviders = ["openai"]\nmodels = ["gpt-4o"]\n'
+        '[[card]]\nproviders = ["openai"]\nmodels = ["gpt-4o"]\n'
         'currency = "EUR"\nsource = "contract 17"\n'
         '[card.rates.standard]\ninput_tokens = "2"\noutput_tokens = "8"\n'
     )
     book = PriceBook.bundled([path])
     found = book.card_for("openai", "gpt-4o-2024-08-06", NOW)
-    assert (found.currency, found.book, found.source) == ("EUR", "contract", "contract 17")
-    assert [c.book for c in book.explain("openai", "gpt-4o", NOW)][:2] == ["contract", "list"]
+    assert (found.currency, found.book, found.source) == ("EUR", "list", "contract 17")
+    assert [c.currency for c in book.explain("openai", "gpt-4o", NOW)][:2] == ["EUR", "USD"]
+    assert book.books is None
     assert book.card_for("openai", "gpt-4o-mini", NOW).currency == "USD"
 
 

@@ -8,7 +8,8 @@ import pytest
 from meter.core.rates import STANDARD, Rate, RateWindow, microseconds_of
 from meter.errors import InputError
 from meter.prices import overlay
-from meter.prices.overlay import bundled_rates, load_rate_file, read_rates
+from meter.prices.formats import load_rate_file
+from meter.prices.overlay import bundled_rates, read_rates
 
 SMALL = """
 [[card]]
@@ -76,7 +77,10 @@ def test_everything_that_a_card_can_say():
     [card.windows.rates.standard]
     input_tokens = "3"
     """
-    found = read_rates(text, "x").quotes_for("xai", "big")[0].card
+    file = read_rates(text, "x")
+    assert file.quotes_for("xai", "big") == ()  # what is agreed with us is not what is published
+    (entry,), _ = file.listing("xai", "big")
+    found = entry.quote_for("xai", "big").card
     assert found.rates == {
         "standard": (
             Rate("input_tokens", 1_000_000_000),

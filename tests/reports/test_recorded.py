@@ -86,6 +86,8 @@ def test_headers_that_report_usage_are_kept() -> None:
 class NoPrices:
     """A price source that knows no price."""
 
+    books = None
+
     def card_for(self, provider: str, model: str, at_us: int) -> RateCard | None:
         return None
 

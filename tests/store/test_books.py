@@ -241,7 +241,7 @@ def test_what_is_billed_comes_back_from_the_spool(
     engine: Engine, store: LedgerStore, tmp_path: Path
 ) -> None:
     spooling = SpoolingStore(store, tmp_path / "spool")
-    spooling._append(resold(1), CARD, (LISTED, RESALE))
+    spooling._append_event(resold(1), CARD, (LISTED, RESALE))
     assert spooling.replay() == 1
     (call,) = reads.calls(engine)
     assert call.billed.amount_nanos == 42_000
@@ -253,7 +253,7 @@ def test_a_spooled_record_from_before_there_were_books_is_read(
 ) -> None:
     path = tmp_path / "spool"
     spooling = SpoolingStore(store, path)
-    spooling._append(an_event(), CARD)
+    spooling._append_event(an_event(), CARD)
     record = json.loads(path.read_bytes())
     del record["others"]
     record["event"] = {
