@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from meter.store.types import Id
 
-HEAD_REVISION = "0009"
+HEAD_REVISION = "0010"
 """The migration that this release's code is written for (a test compares it with the folder)."""
 
 metadata = MetaData(
@@ -463,3 +463,50 @@ upstreams = Table(
 """Upstreams that were added while gateways run. `content` is their table of settings as JSON: it
 says where the credential is, never what it is.
 """
+
+invoices = Table(
+    "invoices",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("issued_us", BigInteger, nullable=False),
+    Column("period_start_us", BigInteger, nullable=False),
+    Column("period_end_us", BigInteger, nullable=False),
+    Column("portion", BigInteger, nullable=False),
+    Column("number", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("tz", Text, nullable=False),
+    Column("voids", Text),
+    Column("content", Text, nullable=False),
+    UniqueConstraint("number"),
+    UniqueConstraint("voids"),
+    Index(None, "subject", "sequence"),
+    sqlite_with_rowid=False,
+)
+"""Invoices and credit notes, as they were issued: `content` is the whole document in JSON.
+
+`sequence` counts without gaps. `voids` is the number of the invoice that a credit note takes back.
+Every record up to `portion` of the feed is covered. Rows are only ever added.
+"""
+
+invoice_lines = Table(
+    "invoice_lines",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    Column("period_start_us", BigInteger, nullable=False),
+    Column("period_end_us", BigInteger, nullable=False),
+    Column("nanos", BigInteger, nullable=False),
+    Column("per", BigInteger, nullable=False),
+    Column("amount_nanos", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("tz", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("quantity", Text, nullable=False),
+    Column("model", Text),
+    sqlite_with_rowid=False,
+)
+"""The lines of the invoices: what was billed of which period, so that nothing is billed twice."""
