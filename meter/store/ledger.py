@@ -20,6 +20,7 @@ from meter.store.changes import Change, changes, entries_of_feed
 from meter.store.credit import Credits
 from meter.store.engine import open_engine
 from meter.store.entry_rows import entries_between
+from meter.store.invoices import Invoices
 from meter.store.keys import Keys
 from meter.store.ledger_store import LedgerStore
 from meter.store.migrating import current_revision, head_revision, require_current
@@ -66,6 +67,7 @@ class Ledger:
             if not read_only:
                 self.credits.lapse(now_us())
             self.upstreams = StoredUpstreams(self._engine)
+            self.invoices = Invoices(self._engine)
         except BaseException:
             self._engine.dispose()
             raise

@@ -1,0 +1,245 @@
+"""Issue invoices: reckon what a subject is billed, less what it was billed before.
+
+A period that was never invoiced is billed in full. Of every period that was, the difference
+between what is known now and what was billed is added as adjustments; so a late record, a
+correction or a price fix reaches the next invoice, once, and an invoice itself never changes.
+Called by the façade.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from meter.core.invoices import (
+    Invoice,
+    Kind,
+    Line,
+    LineKind,
+    Parties,
+    Period,
+    Sums,
+    Tax,
+    by_currency,
+    credit_note,
+)
+from meter.errors import ConflictingWrite, InputError
+from meter.reports.charging import charge_in, lines_of
+from meter.reports.invoice_documents import from_json, to_json
+from meter.store.invoices import IssuedRow
+from meter.store.ledger import Ledger
+from meter.store.reads import CallRow
+
+_ATTEMPTS = 5
+_DIGITS = 6
+
+Progress = Callable[[int], None]
+"""Is told how many calls were read so far."""
+
+
+@dataclass(slots=True)
+class Invoicing:
+    """Issues the invoices of one ledger.
+
+    `prefix` begins each number; `tax` and `parties` go onto each invoice that is issued.
+    """
+
+    ledger: Ledger
+    prefix: str = "INV-"
+    tax: Tax | None = None
+    parties: Parties = field(default_factory=Parties)
+    progress: Progress | None = None
+
+    def issue(self, subject: str, period: Period, now_us: int) -> list[IssuedRow]:
+        """Return the invoices of a subject for a period: one for each currency.
+
+        Those that were issued before are returned as they are; a currency whose invoice was voided
+        gets a new one. Raises: InputError when there is nothing to bill, or when the period
+        overlaps another that was invoiced.
+        """
+        for _ in range(_ATTEMPTS):
+            known = self.ledger.invoices.listed(subject=subject)
+            standing, voided = _of_period(known, period)
+            wanted = {row.currency for row in voided} - {row.currency for row in standing}
+            if standing and not wanted:
+                return standing
+            drafts = self._drafts(subject, period, now_us, self.ledger.seal(), known)
+            if standing:
+                drafts = [draft for draft in drafts if draft.currency in wanted]
+            if not drafts and not standing:
+                raise InputError(
+                    f"found nothing to bill {subject!r} for {period.name}, expected calls with a "
+                    "price: meter usage --by subject shows who has some"
+                )
+            try:
+                issued = self.ledger.invoices.issue(
+                    drafts, self._numbered, expected_last=known[-1].sequence if known else 0
+                )
+            except ConflictingWrite:
+                continue
+            return [*standing, *issued]
+        raise ConflictingWrite(
+            f"found invoices of {subject!r} being issued again and again, expected a moment without"
+        )
+
+    def draft(self, subject: str, period: Period, now_us: int) -> list[Invoice]:
+        """Return what `issue` would issue, without numbers; writes nothing."""
+        known = self.ledger.invoices.listed(subject=subject)
+        return self._drafts(subject, period, now_us, 0, known)
+
+    def void(self, number: str, reason: str, now_us: int) -> IssuedRow:
+        """Take an invoice back by a credit note, and return that.
+
+        Raises: InputError when there is no such invoice or it is voided already.
+        """
+        row = self.the_one(number)
+        if row.kind is not Kind.INVOICE:
+            raise InputError(f"found {number} to be a credit note, expected an invoice")
+        if row.voided_by is not None:
+            raise InputError(f"found {number} voided by {row.voided_by}, expected one that stands")
+        note = credit_note(from_json(row.content), issued_us=now_us, reason=reason)
+        try:
+            (issued,) = self.ledger.invoices.issue([note], self._numbered, expected_last=None)
+        except ConflictingWrite as error:
+            raise InputError(str(error)) from None
+        return issued
+
+    def the_one(self, number: str) -> IssuedRow:
+        """Return the document of that number. Raises: InputError when there is none."""
+        found = self.ledger.invoices.listed(number=number)
+        if not found:
+            raise InputError(f"found no invoice {number!r}, expected one of meter invoice list")
+        return found[0]
+
+    def _numbered(self, draft: Invoice, sequence: int) -> tuple[Invoice, str]:
+        invoice = replace(draft, number=f"{self.prefix}{sequence:0{_DIGITS}d}")
+        return invoice, to_json(invoice)
+
+    def _drafts(
+        self,
+        subject: str,
+        period: Period,
+        now_us: int,
+        portion: int,
+        known: Sequence[IssuedRow],
+    ) -> list[Invoice]:
+        counter = _Counter(self.progress)
+        own, unpriced = self._unbilled(subject, period, LineKind.USAGE, counter)
+        parts = [own]
+        for other in self._periods(subject, known):
+            standing, voided = _of_period(known, other)
+            if _bounds(other) == _bounds(period):
+                continue
+            if other.overlaps(period) and (standing or self._is_billed(subject, other)):
+                raise InputError(
+                    f"found {other.name} ({other.tz}) invoiced to {subject!r}, expected a "
+                    f"period that does not overlap it, which {period.name} ({period.tz}) does"
+                )
+            is_earlier = other.end_us <= period.start_us
+            if is_earlier and standing and self._has_news(subject, other):
+                news, _ = self._unbilled(subject, other, LineKind.ADJUSTMENT, counter)
+                # What was voided waits until its own period is invoiced again.
+                waiting = {row.currency for row in voided} - {row.currency for row in standing}
+                parts.append({c: lines for c, lines in news.items() if c not in waiting})
+        return [
+            Invoice(
+                kind=Kind.INVOICE,
+                subject=subject,
+                currency=currency,
+                period=period,
+                issued_us=now_us,
+                lines=lines,
+                tax=self.tax,
+                parties=self.parties,
+                portion=portion,
+                unpriced_calls=unpriced,
+            )
+            for currency, lines in by_currency(parts).items()
+        ]
+
+    def _periods(self, subject: str, known: Sequence[IssuedRow]) -> list[Period]:
+        """Return the periods that were invoiced, and those of which something was billed."""
+        found = [*(row.period for row in known), *self.ledger.invoices.billed_periods(subject)]
+        by_bounds = {_bounds(period): period for period in found}
+        return [by_bounds[bounds] for bounds in sorted(by_bounds)]
+
+    def _unbilled(
+        self, subject: str, period: Period, kind: LineKind, counter: "_Counter"
+    ) -> tuple[dict[str, list[Line]], int]:
+        """Return what was not billed yet of a period, and how many of its calls lack a price."""
+        sums = Sums()
+        unpriced = 0
+        for call in counter.counted(
+            self.ledger.calls(
+                since_us=period.start_us,
+                until_us=period.end_us,
+                limit=None,
+                newest_first=False,
+                filters={"subject": subject},
+            )
+        ):
+            charge = charge_in(call, "billed")
+            if charge.amount_nanos is None or charge.currency is None:
+                unpriced += charge.amount_nanos is None
+                continue
+            lines = lines_of(call, "billed", self.ledger.rate_card)
+            sums.add_call(charge.currency, call.model, lines)
+        for currency, item, quantity, nanos in self.ledger.invoices.billed_lines(subject, period):
+            sums.add(currency, item, -quantity, -nanos)
+        return sums.lines(kind, period), unpriced
+
+    def _has_news(self, subject: str, period: Period) -> bool:
+        """Whether other sums are known of a period than were billed; quicker than its lines."""
+        left: dict[str | None, int] = {}
+        for row in self.ledger.usage(
+            (),
+            since_us=period.start_us,
+            until_us=period.end_us,
+            tz="UTC",
+            filters={"subject": subject},
+        ):
+            currency = row.billed_currency
+            left[currency] = left.get(currency, 0) + (row.billed_nanos or 0)
+        for currency, nanos in self._billed(subject, period).items():
+            left[currency] = left.get(currency, 0) - nanos
+        return any(left.values())
+
+    def _is_billed(self, subject: str, period: Period) -> bool:
+        return any(self._billed(subject, period).values())
+
+    def _billed(self, subject: str, period: Period) -> dict[str, int]:
+        billed: dict[str, int] = {}
+        for currency, _, _, nanos in self.ledger.invoices.billed_lines(subject, period):
+            billed[currency] = billed.get(currency, 0) + nanos
+        return billed
+
+
+@dataclass(slots=True)
+class _Counter:
+    """Tells how many calls went by."""
+
+    progress: Progress | None
+    calls: int = 0
+
+    def counted(self, calls: Iterator[CallRow]) -> Iterator[CallRow]:
+        for call in calls:
+            self.calls += 1
+            if self.progress is not None and self.calls % 1000 == 0:
+                self.progress(self.calls)
+            yield call
+
+
+def _of_period(
+    known: Collection[IssuedRow], period: Period
+) -> tuple[list[IssuedRow], list[IssuedRow]]:
+    """Return the standing and the voided invoices of a period."""
+    own = [
+        row for row in known
+        if row.kind is Kind.INVOICE and _bounds(row.period) == _bounds(period)
+    ]  # fmt: skip
+    return (
+        [row for row in own if row.voided_by is None],
+        [row for row in own if row.voided_by is not None],
+    )
+
+
+def _bounds(period: Period) -> tuple[int, int]:
+    return period.start_us, period.end_us
