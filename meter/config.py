@@ -30,7 +30,8 @@ class Settings:
     an answer only when its record is durable. `hold_seconds`: how long a call may be in flight
     before its holds expire and it is listed as unsettled. `store_seconds`: how long a call
     waits for the ledger. `hold_wait_seconds`: how long a call that does not fit only because of
-    money that other calls in flight hold waits for them to end. `inject_usage`: ask streams for
+    money that other calls in flight hold waits for them to end. `clock_skew_seconds`: how far this
+    machine's clock may be from the one of the ledger's server. `inject_usage`: ask streams for
     their usage where the provider is known to accept that. `queue_size`: how many writes may wait
     for the ledger. `rate_file`: files of one's own prices, separated by commas and laid over those
     that travel with the product, the first on top ("": none).
@@ -61,6 +62,7 @@ class Settings:
     hold_seconds: int = 3600
     store_seconds: int = 30
     hold_wait_seconds: int = 2
+    clock_skew_seconds: int = 60
     inject_usage: bool = True
     queue_size: int = 10_000
     rate_file: str = ""

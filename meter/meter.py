@@ -13,7 +13,7 @@ Heavy parts (the database, tiktoken, price lists) are imported on first use, so 
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +24,7 @@ from meter.attribution import present
 from meter.config import Settings, load_settings
 from meter.core.budgets import Budget, Measure, Scope, ScopeKind
 from meter.core.money import nanos_from_text
-from meter.core.rates import microseconds_of
+from meter.core.rates import datetime_of, microseconds_of
 from meter.core.windows import Window
 from meter.errors import InputError
 
@@ -450,6 +450,41 @@ class Meter:
         )
         self._ledger.correct_all([(made, cards)])
         return next(self.calls(id=str(call_id)))
+
+    def settle_unsettled(
+        self,
+        policy: "str | Callable[[CallRow], Mapping[str, int | str | Decimal] | None]",
+        *,
+        older_than: timedelta,
+        author: str = "policy",
+    ) -> "tuple[list[CallRow], int]":
+        """Settle the calls whose end nobody saw; return them as now known, and how many are left.
+
+        `policy`: "estimate" (the prompt as it was counted, no output), "nothing" (nothing is
+        owed), or a function that says what a call has used, None where it does not know: a bill,
+        for one. Only calls that started longer ago than `older_than` are looked at. Doing it again
+        changes nothing: what is settled is not unsettled.
+
+        Raises: InputError for a policy that does not exist, ConflictingWrite when such a call was
+        corrected meanwhile.
+        """
+        from meter.clock import now_us
+        from meter.reports.settling import owed_by_policy
+
+        until = datetime_of(now_us()) - older_than
+        settled, left = [], 0
+        for call in list(self.calls(until=until, limit=None, newest_first=False, basis="unknown")):
+            name = policy if isinstance(policy, str) else getattr(policy, "__name__", "a function")
+            used: Mapping[str, Any] | None
+            used = owed_by_policy(policy, call) if isinstance(policy, str) else policy(call)
+            if used is None:
+                left += 1
+                continue
+            reason = f"nobody saw how this call ended; settled by policy: {name}"
+            settled.append(
+                self.settle(call.id, used, reason=reason, author=author, basis="estimated")
+            )
+        return settled, left
 
     def reconcile(
         self,

@@ -23,6 +23,7 @@ def examine(settings: Settings) -> list[Finding]:
     parts: list[tuple[str, Callable[[Settings], Iterator[Finding]]]] = [
         ("python", _python),
         ("ledger", _ledger),
+        ("clock", _clock),
         ("sqlite", _sqlite),
         ("tokenizer", _tokenizer),
         ("prices", _prices),
@@ -61,6 +62,27 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     else:
         stated = f"is at revision {found}" if found else "has no schema of meter"
         yield Finding("ledger", "fault", f"{shown} {stated}, expected {head}: run meter db upgrade")
+
+
+def _clock(settings: Settings) -> Iterator[Finding]:
+    from meter.store.clock_skew import WORTH_SAYING_US, in_words, skew_us
+    from meter.store.engine import open_engine
+
+    engine = open_engine(settings.database_url)
+    if engine.dialect.name == "sqlite":
+        return
+    try:
+        found_us = skew_us(engine)
+    finally:
+        engine.dispose()
+    limit_s = settings.clock_skew_seconds
+    if abs(found_us) > limit_s * 1_000_000:
+        told = f"{in_words(found_us)}, expected at most {limit_s} s: set it right"
+        yield Finding("clock", "fault", told)
+    elif abs(found_us) > WORTH_SAYING_US:
+        yield Finding("clock", "note", f"{in_words(found_us)}: windows begin that much apart")
+    else:
+        yield Finding("clock", "good", "this machine's clock and the ledger's agree to a second")
 
 
 def _sqlite(settings: Settings) -> Iterator[Finding]:

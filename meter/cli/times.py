@@ -30,11 +30,20 @@ def moment_us(text: str | None, tz: str) -> int | None:
         if word == "today":
             return start_us
         return Window(Span.DAY, tz).bounds(start_us - 1)[0]
-    ago = _AGO.fullmatch(word)
-    if ago:
-        span = timedelta(**{_SPANS[ago[2]]: int(ago[1])})
-        return now_us() - span // timedelta(microseconds=1)
+    if _AGO.fullmatch(word):
+        return now_us() - span_of(word) // timedelta(microseconds=1)
     return _written_us(text.strip(), tz)
+
+
+def span_of(text: str) -> timedelta:
+    """Return the length of time that a person wrote: 90s, 30m, 12h, 7d or 2w.
+
+    Raises: InputError for anything else.
+    """
+    found = _AGO.fullmatch(text.strip().lower())
+    if found is None:
+        raise InputError(f"found {text!r}, expected a length of time such as 12h or 7d")
+    return timedelta(**{_SPANS[found[2]]: int(found[1])})
 
 
 def _written_us(text: str, tz: str) -> int:

@@ -4,6 +4,8 @@ For calls that are unsettled because nobody saw their end, and for any other who
 to be wrong. Called by the façade.
 """
 
+from typing import Final
+
 from meter.clock import new_id, now_us
 from meter.core import rating
 from meter.core.call import Basis
@@ -59,3 +61,20 @@ def settled_by_hand(
         billed=charges.billed,
     )
     return made, pricing.cards
+
+
+POLICIES: Final = ("estimate", "nothing")
+
+
+def owed_by_policy(policy: str, call: CallRow) -> Usage | None:
+    """Return what an unsettled call counts as having used, None where the policy cannot say.
+
+    "estimate": the prompt as it was counted before the call, and no output, of which nothing was
+    seen; "nothing": nothing. Raises: InputError for another policy.
+    """
+    if policy not in POLICIES:
+        raise InputError(f"found policy {policy!r}, expected one of {', '.join(POLICIES)}")
+    if policy == "nothing":
+        return Usage()
+    tokens = call.estimated_input_tokens
+    return None if tokens is None else Usage(input_tokens=tokens)

@@ -3,6 +3,7 @@
 Called by the façade and the command line.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from meter.core.rates import RateCard
 from meter.errors import SchemaMismatch, StoreUnavailable
 from meter.store import feed, reads
 from meter.store.changes import Change, changes, entries_of_feed
+from meter.store.clock_skew import WORTH_SAYING_US, in_words, require_same_time
 from meter.store.credit import Credits
 from meter.store.engine import open_engine
 from meter.store.entry_rows import entries_between
@@ -29,6 +31,8 @@ from meter.store.read_only import SENTENCE, ReadOnlyStore
 from meter.store.reads import AccuracyRow, BudgetRow, CallRow, TimingRow, UsageRow
 from meter.store.spool import SpoolingStore
 from meter.store.upstream_rows import StoredUpstreams
+
+logger = logging.getLogger("meter")
 
 _CLOSE_SECONDS = 10.0
 _MOST_CARDS = 4096
@@ -51,6 +55,7 @@ class Ledger:
         self._engine = open_engine(
             settings.database_url, read_only=read_only, durability=settings.durability
         )
+        self._clock_seconds = settings.clock_skew_seconds
         self._cards: dict[str, RateCard] = {}
         self._inner: LedgerStore | None = None
         self._spooling: SpoolingStore | None = None
@@ -60,6 +65,7 @@ class Ledger:
                 self.store: Store = ReadOnlyStore()
             else:
                 require_current(self._engine)
+                self._require_same_time()
                 self._open_store(settings)
             self.keys = Keys(self._engine)
             self.owned = OwnedObjects(self._engine)
@@ -99,20 +105,32 @@ class Ledger:
             raise StoreUnavailable(SENTENCE)
         return self._inner
 
+    def _require_same_time(self) -> None:
+        """Raise StoreUnavailable when this machine's clock is too far from the ledger's."""
+        found_us = require_same_time(self._engine, self._clock_seconds)
+        if abs(found_us) > WORTH_SAYING_US:
+            logger.warning("%s: windows begin that much apart", in_words(found_us))
+
     def sweep(self) -> int:
         """List calls as unsettled that nobody will end any more; return how many.
 
-        What is left of credit grants that have ended is taken off.
+        What is left of credit grants that have ended is taken off. Raises: StoreUnavailable, also
+        when this machine's clock cannot tell.
         """
+        self._require_same_time()
         swept = self._writing().sweep(now_us())
         self.credits.lapse(now_us())
         return swept
 
     def ping(self) -> None:
-        """Read the schema's revision from the ledger. Raises: StoreUnavailable, SchemaMismatch."""
+        """Read the schema's revision from the ledger, and its clock.
+
+        Raises: StoreUnavailable, SchemaMismatch.
+        """
         found, expected = current_revision(self._engine), head_revision()
         if found != expected:
             raise SchemaMismatch(f"found schema revision {found}, expected {expected}")
+        require_same_time(self._engine, self._clock_seconds)
 
     def budget(self, name: str) -> BudgetRow | None:
         """Return one budget, or prepaid credit as one, as it stands now; None: there is none."""

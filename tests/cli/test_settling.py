@@ -1,5 +1,7 @@
 """`meter settle`: a call that nobody saw the end of is settled by a person."""
 
+from datetime import timedelta
+
 import pytest
 
 from meter.attribution import attribute
@@ -89,4 +91,43 @@ def test_a_call_that_is_not_there_and_a_reason_that_is_missing(lost, capsys):
     assert run(["settle", lost, "input_tokens=1", "--reason", "so"]) == 2
     error = capsys.readouterr().err
     assert error.count("expected") == 4
+    assert the_call().corrections == 0
+
+
+def test_all_lost_calls_are_settled_by_a_policy_once(lost, capsys):
+    assert run(["settle", "--policy", "estimate", "--older-than", "0s"]) == 0
+    # 100 tokens of gpt-4o's input at 2.50 USD a million: 0.00025 USD.
+    assert capsys.readouterr().out == "1 calls are settled: 0.00025 USD.\n"
+    call = the_call()
+    assert (call.state, call.basis, call.cost_nanos) == ("settled", Basis.ESTIMATED, 250_000)
+    assert run(["settle", "--policy", "estimate", "--older-than", "0s"]) == 0
+    assert capsys.readouterr().out == "0 calls are settled.\n"
+    assert run(["check"]) == 0
+
+
+def test_a_young_call_is_left_alone_by_a_policy(lost, capsys):
+    assert run(["settle", "--policy", "nothing", "--older-than", "1h"]) == 0
+    assert the_call().state == "unsettled"
+    assert run(["settle", "--policy", "nothing", "--older-than", "0s"]) == 0
+    assert (the_call().state, the_call().cost_nanos) == ("settled", 0)
+
+
+def test_a_function_can_be_the_policy(lost):
+    bill = {lost: {"input_tokens": 2000, "output_tokens": 100}}
+    with Meter() as meter:
+        (settled,), left = meter.settle_unsettled(
+            lambda call: bill.get(str(call.id)), older_than=timedelta(0)
+        )
+        # 2000 at 2.50 and 100 at 10 USD a million: 0.005 and 0.001 USD.
+        assert (settled.cost_nanos, left) == (6_000_000, 0)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["{lost}", "--policy", "nothing"], ["--policy", "guess", "--older-than", "0s"],
+     ["--policy", "nothing", "--older-than", "long"]],
+)  # fmt: skip
+def test_a_policy_that_cannot_be_is_said(lost, capsys, words):
+    assert run(["settle", *(word.replace("{lost}", lost) for word in words)]) == 2
+    assert "expected" in capsys.readouterr().err
     assert the_call().corrections == 0
