@@ -33,7 +33,8 @@ class Settings:
     money that other calls in flight hold waits for them to end. `clock_skew_seconds`: how far this
     machine's clock may be from the one of the ledger's server. `inject_usage`: ask streams for
     their usage where the provider is known to accept that. `queue_size`: how many writes may wait
-    for the ledger. `rate_file`: files of one's own prices, separated by commas and laid over those
+    for the ledger. `calibrate`: correct estimates of prompts by what the ledger has learnt from
+    calls before. `rate_file`: files of one's own prices, separated by commas and laid over those
     that travel with the product, the first on top ("": none).
 
     Of the gateway: `upstreams`: where it sends calls, by name (see `meter.gateway.upstreams`).
@@ -65,6 +66,7 @@ class Settings:
     clock_skew_seconds: int = 60
     inject_usage: bool = True
     queue_size: int = 10_000
+    calibrate: bool = True
     rate_file: str = ""
     hosts: Mapping[str, str] = field(default_factory=dict)
     upstreams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

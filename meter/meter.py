@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         MeterTransport as MeterTransport2,
     )
     from meter.clients.httpx_transport import AsyncMeterTransport, MeterTransport
+    from meter.core.calibrating import Calibration
     from meter.core.rating import ChargeLine
     from meter.exports.exporting import Exported
     from meter.gateway.app import Gateway
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from meter.reports.reconciling.bill import Bill
     from meter.reports.reconciling.differences import Reconciliation
     from meter.reports.rerating import RerateRow
+    from meter.store.calibration import Place
     from meter.store.keys import Keys
     from meter.store.reads import AccuracyRow, BudgetRow, CallRow, TimingRow, UsageRow
 
@@ -73,7 +75,9 @@ class Meter:
         self.keys: Keys = self._ledger.keys
         self.prices = PriceBook.bundled(self.settings.rate_files)
         self._warming = False
-        self.pipeline: Pipeline = Pipeline(self._ledger.store, self.prices, self.settings)
+        self.pipeline: Pipeline = Pipeline(
+            self._ledger.store, self.prices, self.settings, calibrator=self._ledger.learner
+        )
 
     def __enter__(self) -> "Meter":
         """Return this meter; leaving the block closes it."""
@@ -386,6 +390,18 @@ class Meter:
         """Return how input estimates compared with what providers reported, by model."""
         since_us, until_us = _interval(since, until, None, "UTC")
         return self._ledger.accuracy(since_us=since_us, until_us=until_us)
+
+    def calibrations(self) -> "list[tuple[Place, Calibration]]":
+        """Return how estimates of prompts are corrected, for each model and kind of content."""
+        return list(self._ledger.calibrations.learnt().items())
+
+    def forget_calibrations(self, provider: str | None = None, model: str | None = None) -> int:
+        """Forget what was learnt of a provider, a model, or all; return how many samples went.
+
+        Records stay as they are. A process that runs corrects as before until it learns anew,
+        within ten minutes.
+        """
+        return self._ledger.calibrations.forget(provider, model)
 
     def rerate(
         self,

@@ -23,13 +23,14 @@ from meter.core import estimating, rating, settlement
 from meter.core.budgets import Hold, Refusal
 from meter.core.call import Attribution, Basis, Call, Observation, Outcome
 from meter.core.event import UsageEvent
-from meter.core.ports import Answer, Dialect, PriceSource, Store
+from meter.core.ports import Answer, Calibrator, Dialect, PriceSource, Store
 from meter.core.rates import Pricing, RateCard
 from meter.core.rating import Charges
 from meter.core.reading import Reading
 from meter.core.usage import Usage
 from meter.providers.registry import dialect_for, dialect_named, dialect_shaped
 from meter.tokens.estimates import estimate_input
+from meter.tokens.kinds import kind_of
 from meter.tokens.models import encoding_for
 from meter.tokens.outputs import OutputTally
 
@@ -39,11 +40,15 @@ HEAVY_BODY_BYTES = 32_768
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """One engine for the wrapper and the gateway: a store, prices and settings."""
+    """One engine for the wrapper and the gateway: a store, prices and settings.
+
+    `calibrator` corrects estimates of prompts; None: they stay as they are.
+    """
 
     store: Store
     prices: PriceSource
     settings: Settings
+    calibrator: Calibrator | None = None
 
     def dialect_at(self, host: str, path: str) -> Dialect:
         """Return the dialect spoken at a host (with its port where one is given) and path."""
@@ -87,8 +92,8 @@ class OpenCall:
     """One call on its way. Not thread-safe; used by one task or thread at a time."""
 
     __slots__ = (
-        "_card", "_closing", "_first_byte_us", "_held", "_observer", "_pipeline", "_pricing",
-        "_started", "_tally", "call", "dialect", "reading", "request_body",
+        "_card", "_closing", "_estimated", "_first_byte_us", "_held", "_observer", "_pipeline",
+        "_pricing", "_started", "_tally", "call", "dialect", "reading", "request_body",
     )  # fmt: skip
 
     def __init__(
@@ -113,6 +118,7 @@ class OpenCall:
         )
         self._observer = dialect.observe(reading, self._tally, count_always=count_always)
         self._started = False
+        self._estimated: tuple[str, int] | None = None
         self._first_byte_us: int | None = None
         self._held = b""
         self._closing: Future[None] | None = None
@@ -152,9 +158,14 @@ class OpenCall:
         counted = estimate_input(
             reading.endpoint, reading.request, reading.model or "", call.provider
         )
+        estimated = counted.tokens if counted else None
+        most = counted.upper_bound if counted else None
+        if counted is not None and not counted.exact:
+            estimated = self._corrected(counted.tokens)
+            most = max(counted.upper_bound, estimated)
         bound = estimating.bound(
             self._card,
-            input_tokens=counted.upper_bound if counted else None,
+            input_tokens=most,
             output_tokens=reading.max_output_tokens,
             choices=reading.choices,
             at_us=call.started_us,
@@ -166,7 +177,6 @@ class OpenCall:
             )
         elif self._pricing is not None and self._pricing.billed is not None:
             bound = replace(bound, billed_currency="")
-        estimated = counted.tokens if counted else None
         self.call = replace(call, estimated_input_tokens=estimated, bound=bound)
 
     def reserve(
@@ -239,6 +249,7 @@ class OpenCall:
         """
         if self._closing is None:
             seen = self._observer.result() if self._started else Observation()
+            self._teach(outcome, seen)
             self._settle(outcome, self._counted(seen), on_this_thread)
         assert self._closing is not None
         return self._closing
@@ -292,6 +303,28 @@ class OpenCall:
     def observed(self) -> Observation:
         """Return what was seen of the answer so far, with our own count of it."""
         return self._counted(self._observer.result())
+
+    def _corrected(self, tokens: int) -> int:
+        """Correct an estimate by what calls before this one have shown, and remember it as it was.
+
+        The bound that holds are made of is never lowered by this.
+        """
+        calibrator, model = self._pipeline.calibrator, self.reading.model
+        kind = kind_of(self.reading.request) if calibrator is not None and model else None
+        if calibrator is None or model is None or kind is None:
+            return tokens
+        self._estimated = (kind, tokens)
+        return calibrator.corrected(self.call.provider, model, kind, tokens)
+
+    def _teach(self, outcome: Outcome, seen: Observation) -> None:
+        """Let the next calls learn from what was reported for this one."""
+        calibrator, model = self._pipeline.calibrator, self.reading.model
+        if calibrator is None or model is None or self._estimated is None:
+            return
+        reported = seen.usage.get("input_tokens") if seen.usage is not None else None
+        if outcome is Outcome.COMPLETED and isinstance(reported, int) and reported > 0:
+            kind, tokens = self._estimated
+            calibrator.learn(self.call.provider, model, kind, tokens, reported)
 
     def _settle(self, outcome: Outcome, seen: Observation, on_this_thread: bool = False) -> None:
         card, pricing = self._priced_as_served(seen.model_served)

@@ -323,3 +323,87 @@ def test_an_answer_whose_usage_cannot_be_believed_is_not_billed_by_it(amount):
     (event,) = store.settled
     assert event.basis is Basis.ESTIMATED
     assert event.usage["input_tokens"] == 9
+
+
+# Calibration
+
+CLAUDE_CHAT = {
+    "model": "claude-haiku-4-5",
+    "max_tokens": 10,
+    "messages": [{"role": "user", "content": "tiktoken is great!"}],
+}
+CLAUDE_ANSWER = {
+    "type": "message",
+    "id": "msg_1",
+    "model": "claude-haiku-4-5",
+    "content": [{"type": "text", "text": "Hi"}],
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 30, "output_tokens": 2},
+}
+
+
+class Adding:
+    """A calibrator that corrects by a number of tokens."""
+
+    def __init__(self, more):
+        self.more, self.learnt = more, []
+
+    def corrected(self, provider, model, kind, tokens):
+        return tokens + self.more
+
+    def learn(self, *sample):
+        self.learnt.append(sample)
+
+
+def calibrated(store, calibrator, request=CLAUDE_CHAT, provider="anthropic", path="/v1/messages"):
+    pipeline = Pipeline(store, OneCard(), Settings(), calibrator=calibrator)
+    call = pipeline.open_call(
+        dialect_named(provider),
+        method="POST",
+        path=path,
+        content_type="application/json",
+        body=json.dumps(request).encode(),
+        attribution=ALICE,
+    )
+    call.estimate()
+    return call
+
+
+def test_an_estimate_is_corrected_and_its_bound_never_lowered():
+    plain = calibrated(RememberingStore(), None).call
+    fewer = calibrated(RememberingStore(), Adding(-5)).call
+    more = calibrated(RememberingStore(), Adding(50_000)).call
+    # 4.3 + 2.46 + 1.058 * 6 + 0.178 = 13.286
+    assert plain.estimated_input_tokens == 13
+    assert fewer.estimated_input_tokens == 8
+    assert fewer.bound == plain.bound
+    assert more.estimated_input_tokens == 50_013
+    assert more.bound.input_tokens == 50_013
+
+
+def test_what_was_reported_teaches_with_the_estimate_as_it_was():
+    adding = Adding(100)
+    answered(calibrated(RememberingStore(), adding), json.dumps(CLAUDE_ANSWER).encode())
+    assert adding.learnt == [("anthropic", "claude-haiku-4-5", "text", 13, 30)]
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        (json.dumps(CLAUDE_ANSWER).encode(), Outcome.CLIENT_CLOSED),
+        (json.dumps({**CLAUDE_ANSWER, "usage": None}).encode(), Outcome.COMPLETED),
+        (b"", Outcome.COMPLETED),
+    ],
+)
+def test_other_ends_teach_nothing(body, outcome):
+    adding = Adding(0)
+    answered(calibrated(RememberingStore(), adding), body, outcome=outcome)
+    assert adding.learnt == []
+
+
+def test_exact_estimates_are_neither_corrected_nor_learnt_from():
+    adding = Adding(100)
+    call = calibrated(RememberingStore(), adding, CHAT, "openai", "/v1/chat/completions")
+    before = call.call.estimated_input_tokens
+    answered(call, json.dumps(ANSWER).encode())
+    assert (before, adding.learnt) == (opened(RememberingStore()).call.estimated_input_tokens, [])

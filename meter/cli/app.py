@@ -7,6 +7,7 @@ import typer
 from meter.cli import (
     asking,
     budgets,
+    calibration,
     dashboard,
     demo,
     exporting,
@@ -46,6 +47,7 @@ app.command("serve")(serve.serve)
 app.add_typer(ledger.db, name="db")
 app.add_typer(budgets.budgets, name="budgets")
 app.add_typer(keys.keys, name="keys")
+app.add_typer(calibration.calibration, name="calibration")
 app.add_typer(prices.prices, name="prices")
 
 

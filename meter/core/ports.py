@@ -162,5 +162,15 @@ class Store(Protocol):
         """Undo `reserve` for a call that was never sent: nothing is owed."""
 
 
+class Calibrator(Protocol):
+    """Where it is learnt how far estimates of prompts are off. Never waits, never raises."""
+
+    def corrected(self, provider: str, model: str, kind: str, tokens: int) -> int:
+        """Return an estimate as corrected by what was learnt; unchanged where nothing was."""
+
+    def learn(self, provider: str, model: str, kind: str, estimated: int, reported: int) -> None:
+        """Take the estimate of a call, before any correction, and what was reported for it."""
+
+
 JSON = Mapping[str, Any]
 """A parsed JSON object."""

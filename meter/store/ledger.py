@@ -17,6 +17,7 @@ from meter.core.ports import Store
 from meter.core.rates import RateCard
 from meter.errors import SchemaMismatch, StoreUnavailable
 from meter.store import feed, reads
+from meter.store.calibration import Calibrations, Learner
 from meter.store.changes import Change, changes, entries_of_feed
 from meter.store.clock_skew import WORTH_SAYING_US, in_words, require_same_time
 from meter.store.credit import Credits
@@ -68,6 +69,9 @@ class Ledger:
                 self._require_same_time()
                 self._open_store(settings)
             self.keys = Keys(self._engine)
+            self.calibrations = Calibrations(self._engine)
+            learns = settings.calibrate and not read_only
+            self.learner = Learner(self.calibrations) if learns else None
             self.owned = OwnedObjects(self._engine)
             self.credits = Credits(self._engine)
             if not read_only:
@@ -94,6 +98,8 @@ class Ledger:
 
     def close(self) -> None:
         """Write what is queued, bounded in time, and let go of the database."""
+        if self.learner is not None:
+            self.learner.close(_CLOSE_SECONDS)
         if self._spooling is not None:
             self._spooling.close()
         if self._inner is not None:

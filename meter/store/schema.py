@@ -429,6 +429,22 @@ counters = Table(
 )
 """Numbers that count without gaps: each is taken in the transaction that uses it."""
 
+calibration_samples = Table(
+    "calibration_samples",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("slot", BigInteger, primary_key=True, autoincrement=False),
+    Column("estimated_tokens", BigInteger, nullable=False),
+    Column("reported_tokens", BigInteger, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What estimates of prompts are corrected by: the input tokens of some recent calls as they were
+estimated, before any correction, and as they were reported. A new one takes a slot at random.
+"""
+
 feed_arrivals = Table(
     "feed_arrivals",
     metadata,
