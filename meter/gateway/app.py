@@ -37,6 +37,7 @@ from meter.store.ledger import Ledger
 logger = logging.getLogger("meter.gateway")
 
 ADMIN: Final = "/meter/"
+_OWN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _SWEEP_SECONDS: Final = 60
 _CLIENT_CLOSED_STATUS: Final = 499
 _FAULT: Final = "this is a fault of the gateway itself: its log says more"
@@ -83,37 +84,41 @@ class Gateway:
         if not is_session(scope):
             await send({"type": "websocket.close", "code": 1008})
             return
-        with self.measures.in_flight.track_inprogress():
+        self.measures.in_flight += 1
+        try:
             await Realtime(self.services, scope, receive, send).run()
+        finally:
+            self.measures.in_flight -= 1
 
     async def visit(self, scope: Mapping[str, Any], line: Line) -> None:
         """Answer one request, whose scope is ASGI's. An answer that is not whole broke off."""
         visit = _Visit(scope, time.monotonic())
-        with self.measures.in_flight.track_inprogress():
-            try:
-                await self._answer(visit, line)
-            except Rejected as rejection:
-                await self._reject(visit, line, rejection)
-            except StoreError as error:
-                logger.error("the ledger is away: %s", error)
-                reason = "the usage ledger is not available, so this call was not sent"
-                await self._reject(visit, line, Rejected(503, "ledger_unavailable", reason))
-            except ClientLeft:
-                logger.debug("a client left")
-            except Exception:
-                logger.exception("a fault of the gateway itself")
-                if not line.has_begun:
-                    await self._reject(visit, line, Rejected(500, "gateway_fault", _FAULT))
-            finally:
-                self._note(visit)
+        self.measures.in_flight += 1
+        try:
+            await self._answer(visit, line)
+        except Rejected as rejection:
+            await self._reject(visit, line, rejection)
+        except StoreError as error:
+            logger.error("the ledger is away: %s", error)
+            reason = "the usage ledger is not available, so this call was not sent"
+            await self._reject(visit, line, Rejected(503, "ledger_unavailable", reason))
+        except ClientLeft:
+            logger.debug("a client left")
+        except Exception:
+            logger.exception("a fault of the gateway itself")
+            if not line.has_begun:
+                await self._reject(visit, line, Rejected(500, "gateway_fault", _FAULT))
+        finally:
+            self.measures.in_flight -= 1
+            self._note(visit)
 
     async def _answer(self, visit: _Visit, line: Line) -> None:
-        own = await self._own_answer(visit.scope)
-        if own is not None:
+        path = visit.scope["path"].removeprefix(visit.scope.get("root_path", ""))
+        if path in _OWN_PATHS and (own := await self._own_answer(visit.scope, path)) is not None:
             visit.status = own.status
             await line.answer(own)
             return
-        if visit.scope["path"].removeprefix(visit.scope.get("root_path", "")).startswith(ADMIN):
+        if path.startswith(ADMIN):
             await self._administer(visit, line)
             return
         visit.request = request = read_request(visit.scope)
@@ -166,9 +171,8 @@ class Gateway:
         except ClientLeft:
             visit.status = _CLIENT_CLOSED_STATUS
 
-    async def _own_answer(self, scope: Mapping[str, Any]) -> Answer | None:
+    async def _own_answer(self, scope: Mapping[str, Any], path: str) -> Answer | None:
         """Return the answer to a question about the gateway itself, None for all others."""
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
         if scope["method"] not in ("GET", "HEAD"):
             return None
         match path:

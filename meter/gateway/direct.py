@@ -23,6 +23,7 @@ HEAD_SECONDS: Final = 30.0
 IDLE_SECONDS: Final = 75.0
 
 _BODY_HIGH_WATER_BYTES: Final = 65_536
+_OUT_HIGH_WATER_BYTES: Final = 65_536
 _MOST_AHEAD: Final = 64
 _DISCARDED_BYTES: Final = 4_194_304
 _LINGER_SECONDS: Final = 5.0
@@ -74,8 +75,8 @@ class DirectLine(Line):
 
     __slots__ = (
         "_body", "_body_bytes", "_body_error", "_chunked", "_connection", "_expects",
-        "_head", "_is_head", "_is_read", "_is_taken", "_left", "_on_leaving", "_waiter",
-        "is_answered", "keeps_alive", "scope",
+        "_is_head", "_is_read", "_is_taken", "_left", "_on_leaving", "_out", "_out_bytes",
+        "_waiter", "is_answered", "keeps_alive", "scope",
     )  # fmt: skip
 
     def __init__(
@@ -101,7 +102,8 @@ class DirectLine(Line):
         self._is_taken = False
         self._waiter: asyncio.Future[None] | None = None
         self._on_leaving: Callable[[], None] | None = None
-        self._head: bytes | None = None
+        self._out: list[bytes] = []
+        self._out_bytes = 0
         self._chunked = False
         self._left: int | None = None
 
@@ -227,7 +229,7 @@ class DirectLine(Line):
             else:
                 self.keeps_alive = False
         lines.append(b"\r\n")
-        self._head = b"".join(lines)
+        self._out.append(b"".join(lines))
         if self.is_gone:
             raise ClientLeft
 
@@ -235,36 +237,50 @@ class DirectLine(Line):
         """Send bytes of the body, waiting while the client takes none. Raises: ClientLeft."""
         if self.is_gone:
             raise ClientLeft
-        if self._is_head:
-            data = b""
-        elif self._chunked:
-            if data:
-                data = b"%x\r\n%b\r\n" % (len(data), data)
-            if is_last:
-                data += b"0\r\n\r\n"
-        elif self._left is not None:
-            self._left -= len(data)
-            if self._left < 0 or (is_last and self._left):
-                # The head said another length: what was sent cannot be put right.
-                self._connection.close()
-                raise ClientLeft
-        if self._head is not None:
-            data, self._head = self._head + data, None
-        connection = self._connection
+        if not self._add(data) or (is_last and self._left):
+            # The head said another length: what was sent cannot be put right.
+            self._connection.close()
+            raise ClientLeft
         if is_last:
             self.is_answered = True
-        if data:
-            connection.write(data)
+            if self._chunked and not self._is_head:
+                self._out.append(b"0\r\n\r\n")
+        self.flush()
+        connection = self._connection
         if not connection.is_writable:
             is_open = await connection.drained()
             if not is_open and not is_last:
                 raise ClientLeft
 
+    def put(self, data: bytes) -> bool:
+        """Keep bytes of the body to be sent with others; return False where that needs waiting."""
+        if self.is_gone or not self._connection.is_writable or not self._add(data):
+            return False
+        if self._out_bytes > _OUT_HIGH_WATER_BYTES:
+            self.flush()
+        return True
+
+    def _add(self, data: bytes) -> bool:
+        """Frame bytes of the body; return False for more than the head has said."""
+        if self._is_head or not data:
+            return True
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        elif self._left is not None:
+            if self._left < len(data):
+                return False
+            self._left -= len(data)
+        self._out.append(data)
+        self._out_bytes += len(data)
+        return True
+
     def flush(self) -> None:
-        """Send the head, for the body will take a while."""
-        if self._head is not None and not self.is_gone:
-            self._connection.write(self._head)
-            self._head = None
+        """Send what was put."""
+        out = self._out
+        if out and not self.is_gone:
+            self._out = []
+            self._out_bytes = 0
+            self._connection.write(out[0] if len(out) == 1 else b"".join(out))
 
 
 class Connection(asyncio.Protocol):

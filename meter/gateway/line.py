@@ -56,8 +56,15 @@ class Line(ABC):
         """Send bytes of the body, waiting while the client takes none. Raises: ClientLeft."""
 
     @abstractmethod
+    def put(self, data: bytes) -> bool:
+        """Send bytes of the body where that needs no waiting; return whether it was done.
+
+        They may stay here until `flush`, or the next `write`.
+        """
+
+    @abstractmethod
     def flush(self) -> None:
-        """Let go out what was begun and not sent, for what follows will take a while."""
+        """Let go out what was put and not sent, for what follows will take a while."""
 
     async def body(self, limit_bytes: int) -> bytes:
         """Return the whole body. Raises: Rejected (400, 408, 413), ClientLeft."""
@@ -151,6 +158,10 @@ class AsgiLine(Line):
     async def write(self, data: bytes, *, is_last: bool = False) -> None:
         """Send bytes of the body, waiting while the client takes none. Raises: ClientLeft."""
         await self._bounded({"type": "http.response.body", "body": data, "more_body": not is_last})
+
+    def put(self, data: bytes) -> bool:
+        """Say that it needs waiting, as everything does over ASGI."""
+        return False
 
     def flush(self) -> None:
         """Do nothing: an ASGI server sends at once."""

@@ -54,7 +54,9 @@ class Relay:
         self._key = key
         self._begun_s = time.monotonic()
         self._body = b""
-        self._patience: asyncio.Timeout | None = None
+        self._exchanging: asyncio.Task[object] | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        self._has_given_up = False
         self._max_tokens: int | None = None
         self._place: Place | None = None
         self._showing: Showing | None = None
@@ -140,16 +142,19 @@ class Relay:
     async def _exchange(self, call: OpenCall) -> None:
         """Send the call and hand its answer on, until either side or the operator ends it."""
         response: Response | None = None
+        task = self._exchanging = asyncio.current_task()
+        assert task is not None
         try:
-            async with asyncio.timeout(None) as self._patience:
-                response = await self._sent(call)
-                await self._hand_on(call, response)
-        except (UpstreamError, TimeoutError):
-            # Only the patience with a client that left ends like this.
-            if not self._line.is_gone:
+            response = await self._sent(call)
+            await self._hand_on(call, response)
+        except asyncio.CancelledError:
+            if not self._has_given_up or task.uncancel() > 0:
                 raise
             self._note_leaving(call)
         finally:
+            self._exchanging = None
+            if self._patience is not None:
+                self._patience.cancel()
             if response is not None:
                 response.close()
         if self._line.is_gone:
@@ -177,11 +182,9 @@ class Relay:
             self._is_settled = True
             call.abandon()
             raise _unreachable(upstream, error) from None
-        except (UpstreamError, TimeoutError) as error:
+        except UpstreamError as error:
             if self._line.fault is not None:
                 raise self._line.fault from None
-            if self._patience is not None and self._patience.expired():
-                raise
             self.outcome = _outcome_of(error)
             raise _broken(upstream, error) from None
 
@@ -215,20 +218,17 @@ class Relay:
         try:
             await line.start(response.status, [*raw, *own])
             while True:
-                taken = response.taken()
-                for data in taken:
-                    await self._pass(call, data)
-                if not taken:
-                    if response.is_whole:
-                        break
+                if taken := response.taken():
+                    await self._pass(call, taken)
+                elif response.is_whole:
+                    break
+                else:
                     line.flush()
                     await response.more()
         except ClientLeft:
             self._note_leaving(call)
             return
-        except (UpstreamError, TimeoutError) as error:
-            if self._patience is not None and self._patience.expired():
-                raise
+        except UpstreamError as error:
             if line.is_gone:
                 self._note_leaving(call)
                 return
@@ -249,20 +249,26 @@ class Relay:
             assert self.upstream is not None
             await self._services.tenants.forget(self.upstream, place.id)
 
-    async def _pass(self, call: OpenCall, data: bytes) -> None:
-        if self.first_byte_s is None and data:
+    async def _pass(self, call: OpenCall, taken: list[bytes]) -> None:
+        """Hand pieces of the body on, as they came. Raises: ClientLeft."""
+        line = self._line
+        if self.first_byte_s is None and taken:
             self.first_byte_s = time.monotonic() - self._begun_s
-        self._received_bytes += len(data)
-        passed = await self._shown(call.feed(data))
-        if self._line.is_gone:
-            self._drained_bytes += len(data)
-            if self._drained_bytes > self._settings.drain_bytes:
-                raise ClientLeft
-            return
-        if call.ended:
-            await self._settle(call, Outcome.COMPLETED)
-        if passed:
-            await self._line.write(passed)
+        for data in taken:
+            self._received_bytes += len(data)
+            passed = call.feed(data)
+            if self._showing is not None:
+                passed = await self._shown(passed)
+            if line.is_gone:
+                self._drained_bytes += len(data)
+                if self._drained_bytes > self._settings.drain_bytes:
+                    raise ClientLeft
+                continue
+            if call.ended and not self._is_settled:
+                line.flush()
+                await self._settle(call, Outcome.COMPLETED)
+            if passed and not line.put(passed):
+                await line.write(passed)
 
     async def _shown(self, passed: bytes, *, is_last: bool = False) -> bytes:
         """Return what may be handed out: objects that it shows have their owner by then."""
@@ -288,13 +294,21 @@ class Relay:
 
     def _client_left(self) -> None:
         """Give the upstream no more time, or what draining may take to learn the usage."""
-        call, patience = self.call, self._patience
-        if call is None or patience is None or patience.expired():
+        call = self.call
+        if call is None or self._exchanging is None:
             return
         is_open = not call.ended and call.reading.metered and not call.reading.free
-        drains = is_open and self._settings.on_client_close == "drain"
-        now = asyncio.get_running_loop().time()
-        patience.reschedule(now + (self._settings.drain_seconds if drains else 0))
+        if is_open and self._settings.on_client_close == "drain":
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(self._settings.drain_seconds, self._give_up)
+        else:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """End the exchange, whatever it waits for."""
+        if self._exchanging is not None and not self._has_given_up:
+            self._has_given_up = True
+            self._exchanging.cancel()
 
     def _note_leaving(self, call: OpenCall) -> None:
         self.outcome = Outcome.COMPLETED if call.ended else Outcome.CLIENT_CLOSED

@@ -4,8 +4,11 @@ Called by `admission` and `relay`.
 """
 
 import asyncio
+from collections import deque
 from concurrent.futures import CancelledError, Future
-from typing import TypeVar
+from functools import partial
+from typing import Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from meter.errors import StoreError
 
@@ -29,11 +32,59 @@ async def is_done(future: Future[Result], seconds: float) -> bool:
     """Tell whether the ledger has answered, after waiting for at most so long."""
     if future.done():
         return True
-    wrapped = asyncio.wrap_future(future)
-    # Whoever stops looking at it does so on purpose, and that is no error.
-    wrapped.add_done_callback(lambda late: late.cancelled() or late.exception())
-    await asyncio.wait({wrapped}, timeout=seconds)
-    return wrapped.done()
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+    bell = _BELLS.get(loop)
+    if bell is None:
+        bell = _BELLS[loop] = Bell(loop)
+    future.add_done_callback(partial(bell.ring, waiter))
+    late = loop.call_later(seconds, _wake, waiter)
+    try:
+        await waiter
+    finally:
+        late.cancel()
+    return future.done()
+
+
+class Bell:
+    """Wakes the tasks of one event loop from other threads, all that are due in one turn.
+
+    The ledger answers a whole batch at once: to call the loop once for each of its calls would
+    cost more than the calls' waiting.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Ring for the tasks of this loop."""
+        self._loop = loop
+        self._due: deque[asyncio.Future[None]] = deque()
+        self._is_rung = False
+
+    def ring(self, waiter: "asyncio.Future[None]", _done: object = None) -> None:
+        """Wake whoever awaits `waiter`; from any thread."""
+        self._due.append(waiter)
+        if self._is_rung:
+            return
+        self._is_rung = True
+        try:
+            self._loop.call_soon_threadsafe(self._wake_all)
+        except RuntimeError:
+            # The loop has been closed: nobody waits there any more.
+            self._due.clear()
+
+    def _wake_all(self) -> None:
+        # First, so that what is added from now on rings again.
+        self._is_rung = False
+        due = self._due
+        while due:
+            _wake(due.popleft())
+
+
+_BELLS: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, Bell]] = WeakKeyDictionary()
+
+
+def _wake(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def reason_of(error: BaseException, seconds: float) -> str:
