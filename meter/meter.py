@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from meter.store.calibration import Place
     from meter.store.keys import Keys
     from meter.store.reads import AccuracyRow, BudgetRow, CallRow, TimingRow, UsageRow
+    from meter.store.upstream_rows import StoredUpstreams
 
 Client = TypeVar("Client")
 
@@ -70,9 +71,11 @@ class Meter:
         from meter.prices.book import PriceBook
         from meter.store.ledger import Ledger
 
-        self.settings: Settings = load_settings({"database_url": url, **settings})
+        self._given = {"database_url": url, **settings}
+        self.settings: Settings = load_settings(self._given)
         self._ledger = Ledger(self.settings, read_only=read_only)
         self.keys: Keys = self._ledger.keys
+        self.upstreams: StoredUpstreams = self._ledger.upstreams
         self.prices = PriceBook.bundled(self.settings.rate_files)
         self._warming = False
         self.pipeline: Pipeline = Pipeline(
@@ -160,14 +163,20 @@ class Meter:
         """
         try:
             from meter.gateway.app import Gateway
-            from meter.gateway.upstreams import read_upstreams
+            from meter.gateway.upstreams import Upstreams, read_upstreams
         except ImportError as error:
             raise InputError(
                 f"the gateway needs {error.name}: pip install 'metergate[gateway]'"
             ) from None
-        found = read_upstreams(self.settings.upstreams, upstreams)
+
+        def read() -> Upstreams:
+            settings = load_settings(self._given)
+            stored = self._ledger.upstreams.all()
+            return read_upstreams(settings.upstreams, upstreams, stored=stored)
+
+        found = read()
         self._warm_up()
-        return Gateway(self.pipeline, self._ledger, found)
+        return Gateway(self.pipeline, self._ledger, found, read)
 
     # Limits
 

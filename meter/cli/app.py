@@ -19,6 +19,7 @@ from meter.cli import (
     rerating,
     serve,
     settling,
+    upstreams,
 )
 
 app = typer.Typer(
@@ -49,6 +50,7 @@ app.add_typer(budgets.budgets, name="budgets")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(calibration.calibration, name="calibration")
 app.add_typer(prices.prices, name="prices")
+app.add_typer(upstreams.upstreams, name="upstreams")
 
 
 @app.callback(invoke_without_command=True)

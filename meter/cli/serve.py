@@ -30,7 +30,8 @@ def serve(
 ) -> None:
     """Serve an API that meters every call and refuses what nobody can pay.
 
-    SIGTERM or Ctrl-C lets calls in flight end, for at most `stop_seconds`.
+    SIGTERM or Ctrl-C lets calls in flight end, for at most `stop_seconds`. SIGHUP reads the
+    upstreams again; those of the ledger are taken up by themselves.
     """
     try:
         from meter.gateway import serving
@@ -39,7 +40,9 @@ def serve(
             f"the gateway needs {error.name}: pip install 'metergate[gateway]'"
         ) from None
     # What was sold must be on record: calls wait for the ledger unless somebody said otherwise.
-    given = {"on_store_failure": "refuse", **given_settings()}
+    given: dict[str, Any] = {}
+    if "on_store_failure" not in given_settings():
+        given["on_store_failure"] = "refuse"
     if database_url is not None:
         given["database_url"] = database_url
     upstreams = _pairs(upstream or [])
@@ -71,7 +74,7 @@ def _serve_with_workers(
         raise InputError("found --workers on a system without fork, expected it on Linux or macOS")
     # A mistake in the settings or the ledger is told once, and not by every process.
     with _opened(given) as meter:
-        read_upstreams(meter.settings.upstreams, upstreams)
+        read_upstreams(meter.settings.upstreams, upstreams, stored=meter.upstreams.all())
     listener = serving.listen(*address)
 
     def work() -> int:

@@ -12,7 +12,7 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from meter.gateway.organization import answered, is_organization
 from meter.gateway.own_objects import is_own_list, own_list
 from meter.gateway.rejections import ClientLeft, Rejected, answer_to
 from meter.gateway.relay import Relay
+from meter.gateway.reloading import Reloading
 from meter.gateway.requests import Request, read_request, shape_of
 from meter.gateway.services import Services
 from meter.gateway.upstreams import Upstreams
@@ -58,13 +59,27 @@ class _Visit:
 class Gateway:
     """The gateway. An ASGI application; its lifespan opens and closes what it shares."""
 
-    def __init__(self, pipeline: Pipeline, ledger: Ledger, upstreams: Upstreams) -> None:
-        """Put the parts together; nothing is opened before the first request."""
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        ledger: Ledger,
+        upstreams: Upstreams,
+        reread: Callable[[], Upstreams] | None = None,
+    ) -> None:
+        """Put the parts together; nothing is opened before the first request.
+
+        `reread` reads the upstreams again, from the settings and the ledger.
+        """
+        self._reloading = Reloading(reread or (lambda: upstreams))
         self.services = Services(pipeline, ledger, upstreams)
         self.measures = Measures()
         self.client_seconds = pipeline.settings.client_seconds
         self._settings = pipeline.settings
-        self._sweeper: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def reload(self) -> None:
+        """Read settings and ledger for upstreams again, soon. Safe in a signal's handler."""
+        self._reloading.ask()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request, or follow the lifespan."""
@@ -206,12 +221,15 @@ class Gateway:
 
     def begin(self) -> None:
         """Begin what goes on beside the requests; on the event loop."""
-        self._sweeper = asyncio.create_task(self._sweep(), name="meter-sweeper")
+        self._tasks = [
+            asyncio.create_task(self._sweep(), name="meter-sweeper"),
+            asyncio.create_task(self._reloading.run(self.services), name="meter-reloading"),
+        ]
 
     async def end(self) -> None:
         """Wait for the calls that are ending, bounded, and close what all share."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        for task in self._tasks:
+            task.cancel()
         await self.services.close()
 
     async def _live(self, receive: Receive, send: Send) -> None:

@@ -53,7 +53,7 @@ async def listed(services: Services, request: Request, key: Key) -> Answer:
         offered += len(shown)
         hidden = await services.tenants.hidden_models(key, upstream, shown)
         for name, model in shown.items():
-            leads_here = upstreams.choose(request.shape, name) is upstream
+            leads_here = upstreams.may_take(upstream, request.shape, name)
             if name and leads_here and name not in hidden and may_use(key, name):
                 models.setdefault(name, model)
     body, first = known[0][1]

@@ -58,7 +58,7 @@ async def own_list(services: Services, request: Request, key: Key) -> Answer:
     """
     place = place_of(request.path)
     assert place is not None
-    upstream = services.router.upstream_for(request, b"")
+    upstream = services.router.candidates(request, b"")[0]
     reading = upstream.dialect.read("GET", upstream.path_of(request.target), None, b"")
     services.router.check(key, request, reading, b"")
     asked = dict(parse_qsl(request.query))

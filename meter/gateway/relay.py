@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Final
+from uuid import UUID
 
 from meter.core.call import Outcome
 from meter.errors import StoreError
@@ -36,6 +37,13 @@ FORM_BEGINNING_BYTES: Final = 1_048_576
 
 _HEAVY_ANSWER_BYTES: Final = 262_144
 
+_TRIED_ELSEWHERE: Final = frozenset({408, 429, 500, 502, 503, 504, 529})
+"""Answers that say more of an upstream's state than of the call: another one may do better."""
+
+
+class _TryAnother(Exception):
+    """An upstream failed before the client heard anything of it."""
+
 
 class Relay:
     """One call on its way through the gateway."""
@@ -61,6 +69,8 @@ class Relay:
         self._place: Place | None = None
         self._showing: Showing | None = None
         self._is_settled = False
+        self._is_last = True
+        self._operation_id: UUID | None = None
         self._drained_bytes = 0
         self._received_bytes = 0
 
@@ -74,6 +84,24 @@ class Relay:
             self._line.stop_watching()
 
     async def _answer(self) -> None:
+        """Try the upstreams one after another, until one has begun to answer."""
+        candidates = self._services.router.candidates(self._request, self._body)
+        if self._request.is_streamed or self._request.method != "POST":
+            # What is passed on as it comes cannot be sent again; an object is where it is.
+            candidates = candidates[:1]
+        for number, upstream in enumerate(candidates, 1):
+            self.upstream = upstream
+            try:
+                await self._try(is_last=number == len(candidates))
+                return
+            except _TryAnother:
+                logger.warning("the upstream %s failed: another is tried", upstream.name)
+                self._services.router.let_rest(upstream)
+                self._begin_anew()
+
+    async def _try(self, *, is_last: bool) -> None:
+        """Make one call. Raises: _TryAnother when it failed and the client has heard nothing."""
+        self._is_last = is_last
         call = await self._opened()
         admission = await self._services.door.admit(
             call, self._reopened, lambda: self._line.is_gone
@@ -89,10 +117,24 @@ class Relay:
             raise ClientLeft
         try:
             await self._exchange(self.call)
+        except Rejected as rejection:
+            if is_last or rejection.status not in _TRIED_ELSEWHERE or self._line.is_gone:
+                raise
+            raise _TryAnother from None
         finally:
             self._note_failure(self.call)
             if not self._is_settled:
                 self._services.spawn(self._end(self.call))
+
+    def _begin_anew(self) -> None:
+        """Forget what belongs to the call that failed; the operation stays the same."""
+        if self.call is not None:
+            self._operation_id = self.call.call.operation_id
+        self.status = None
+        self.outcome = Outcome.CLIENT_CLOSED
+        self._showing = None
+        self._is_settled = False
+        self._received_bytes = 0
 
     async def _read_body(self) -> None:
         request, line, limit = self._request, self._line, self._settings.max_body_bytes
@@ -105,12 +147,12 @@ class Relay:
 
     async def _opened(self) -> OpenCall:
         """Return the call, read and estimated. Raises: Rejected when the key may not make it."""
-        services, request = self._services, self._request
-        self.upstream = services.router.upstream_for(request, self._body)
+        services, request, upstream = self._services, self._request, self.upstream
+        assert upstream is not None
         call = await self._reopened(self._body)
         services.router.check(self._key, request, call.reading, self._body)
         self._place = await services.tenants.check(
-            self._key, request, call.reading, self._body, self.upstream
+            self._key, request, call.reading, self._body, upstream
         )
         return call
 
@@ -130,7 +172,8 @@ class Relay:
             content_type=request.fields.get("content-type"),
             body=body,
             attribution=attribution_of(self._key),
-            operation_id=self._services.retries.operation_of(
+            operation_id=self._operation_id
+            or self._services.retries.operation_of(
                 self._key.id, request.target, self._body, request.fields.get(RETRY_COUNT_HEADER, "")
             ),
         )
@@ -203,6 +246,9 @@ class Relay:
         fields = response.fields
         self.status = response.status
         call.start(response.status, fields)
+        if not self._is_last and response.status in _TRIED_ELSEWHERE | {401}:
+            self.outcome = Outcome.UPSTREAM_FAILED
+            raise _TryAnother
         if response.status == 401:
             self.outcome = Outcome.UPSTREAM_FAILED
             raise Rejected(

@@ -1,9 +1,11 @@
-"""Find the model that a request names, the upstream for it, and whether a key may use both.
+"""Find the model that a request names, the upstreams for it, and whether a key may use both.
 
-Pure. Called by `relay`.
+Called by `relay`.
 """
 
 import re
+import time
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 from urllib.parse import unquote
@@ -19,6 +21,9 @@ from meter.gateway.requests import Request
 from meter.gateway.upstreams import Upstream, Upstreams
 from meter.providers.forms import form_fields, is_form
 from meter.store.keys import Key
+
+REST_SECONDS: Final = 10.0
+"""How long an upstream that failed is tried after the others that could take a call."""
 
 _IN_PATH: Final = re.compile(r"/(?:models|engines|deployments)/([^/]+)", re.IGNORECASE)
 
@@ -39,17 +44,28 @@ class Router:
         """Take the upstreams and what the operator allows."""
         self.upstreams = upstreams
         self._settings = settings
+        self._resting: dict[str, float] = {}
 
-    def upstream_for(self, request: Request, body: bytes) -> Upstream:
-        """Return the upstream of a request. Raises: Rejected when none serves its model."""
+    def candidates(self, request: Request, body: bytes) -> Sequence[Upstream]:
+        """Return the upstreams to try for a request, in order; those that failed lately last.
+
+        Raises: Rejected when none serves its model.
+        """
         listed = self.upstreams.listed
         if len(listed) == 1 and listed[0].models is None:
-            return listed[0]
+            return listed
         model = model_of(request, body)
-        chosen = self.upstreams.choose(request.shape, model)
-        if chosen is None:
+        found = self.upstreams.candidates(request.shape, model)
+        if not found:
             raise _no_such_model(model)
-        return chosen
+        if self._resting and len(found) > 1:
+            now_s = time.monotonic()
+            found.sort(key=lambda each: self._resting.get(each.name, 0.0) > now_s)
+        return found
+
+    def let_rest(self, upstream: Upstream) -> None:
+        """Try an upstream that has just failed after the others, for a while."""
+        self._resting[upstream.name] = time.monotonic() + REST_SECONDS
 
     def check(self, key: Key, request: Request, reading: Reading, body: bytes) -> None:
         """Let a call pass that the operator and its key allow. Raises: Rejected."""

@@ -93,7 +93,10 @@ def serve(
     stop_seconds: int,
     certificate: Certificate | None = None,
 ) -> None:
-    """Answer requests until SIGINT or SIGTERM; a second one does not wait for calls to end."""
+    """Answer requests until SIGINT or SIGTERM; a second one does not wait for calls to end.
+
+    SIGHUP reads the upstreams again.
+    """
     lane = Lane(
         app, stop_seconds=stop_seconds, tls=None if certificate is None else certificate.context()
     )
@@ -104,6 +107,8 @@ def serve(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda _number, _frame: app.reload())
     lane.run([listener])
 
 

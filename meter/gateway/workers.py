@@ -37,6 +37,7 @@ class Workers:
         """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._hand_on)
         short_lives = 0
         for _ in range(self._number):
             self._begin()
@@ -63,7 +64,7 @@ class Workers:
             return
         status = 1
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
             status = 0 if self._is_stopping else self._work()
         finally:
@@ -72,7 +73,13 @@ class Workers:
 
     def _stop(self, _number: int = 0, _frame: FrameType | None = None) -> None:
         self._is_stopping = True
+        self._tell(signal.SIGTERM)
+
+    def _hand_on(self, number: int, _frame: FrameType | None) -> None:
+        self._tell(number)
+
+    def _tell(self, number: int) -> None:
         for pid in self._begun_s:
             # One that has just ended is waited for in a moment.
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+                os.kill(pid, number)

@@ -116,3 +116,38 @@ def test_a_port_that_is_taken_is_said_so(tmp_path):
         done = serving(tmp_path, "--port", port, METER_UPSTREAM_OPENAI_KEY="k")
     assert done.returncode == 2
     assert f"cannot listen on 127.0.0.1 port {port}" in done.stderr
+
+
+def test_an_upstream_s_whole_life(meter):
+    made = meter(
+        "upstreams", "set", "azure", "https://x.openai.azure.com", "--key-env", "AZURE_KEY",
+        "--models", "gpt-4o, o3*", "--weight", "2", "--fallbacks", "openai",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    (row,) = json.loads(meter("upstreams", "list", "--format", "json").stdout)
+    assert row == {
+        "name": "azure", "base_url": "https://x.openai.azure.com", "dialect": "azure",
+        "models": "gpt-4o, o3*", "weight": 2, "fallbacks": "openai", "key": "AZURE_KEY",
+        "kept": "ledger",
+    }  # fmt: skip
+    assert meter("upstreams", "show", "azure").returncode == 0
+    assert "no longer" in meter("upstreams", "remove", "azure").stdout
+    assert "no upstream" in meter("upstreams", "list").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["set", "a b", "https://x"], "upstream name 'a b'"),
+        (["set", "one", "ftp://x"], "base_url 'ftp://x'"),
+        (["set", "one", "https://x", "--weight", "-1"], "weight -1"),
+        (["set", "one", "https://x", "--seconds", "0"], "0 seconds"),
+        (["set", "one", "https://x", "--key-env", "A", "--key-file", "b"], "expected one of them"),
+        (["show", "nobody"], "'nobody'"),
+        (["remove", "nobody"], "'nobody'"),
+    ],
+)
+def test_what_no_upstream_can_be_is_told(meter, words, told):
+    done = meter("upstreams", *words)
+    assert done.returncode == 2
+    assert told in done.stderr and done.stderr.count("\n") == 1

@@ -61,6 +61,43 @@ def test_workers_share_the_work_and_one_that_dies_is_replaced(tmp_path):
         assert len(list(meter.calls())) == 8
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP")
+def test_sighup_takes_up_changed_upstreams_in_every_worker(tmp_path, monkeypatch):
+    ledger = f"sqlite:///{tmp_path / 'meter.db'}"
+    with Meter(ledger) as meter:
+        key = meter.keys.create("alice").secret
+    config = tmp_path / "meter.toml"
+    monkeypatch.setenv("METER_CONFIG", str(config))
+    table = '[upstreams.{}]\nbase_url = "http://127.0.0.1:9"\nkey_env = ""\nmodels = ["{}"]\n'
+    config.write_text(table.format("local", "one"))
+
+    def answers(url: str, model: str) -> set[int]:
+        """The statuses of some calls, each on a connection of its own."""
+        headers = {"authorization": f"Bearer {key}"}
+        asked = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
+        return {
+            httpx.post(f"{url}/v1/chat/completions", json=asked, headers=headers).status_code
+            for _ in range(6)
+        }
+
+    with Simulator() as simulator:
+        process, url = serving(simulator.url, ledger, "--workers", "2")
+        try:
+            wait_until_ready(url)
+            # Where the model is not listed it goes to the upstream without a list: 200.
+            assert answers(url, "one") == {502}
+            config.write_text(table.format("local", "two"))
+            process.send_signal(signal.SIGHUP)
+            until = time.monotonic() + 15
+            while answers(url, "two") != {502}:
+                assert time.monotonic() < until
+            assert 502 not in answers(url, "one")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            _, told = process.communicate(timeout=20)
+    assert process.returncode == 0, told
+
+
 def test_workers_that_cannot_work_end_everything(tmp_path):
     marks = tmp_path / "marks"
     script = (

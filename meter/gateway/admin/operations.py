@@ -22,7 +22,7 @@ from meter.core.windows import Span, Window
 from meter.errors import InputError
 from meter.gateway.admin import views
 from meter.gateway.endpoints import NAMES
-from meter.gateway.upstreams import Upstreams
+from meter.gateway.upstreams import Upstreams, checked_table
 from meter.store.keys import Key
 from meter.store.ledger import Ledger
 
@@ -245,6 +245,22 @@ def list_upstreams(context: Context, asked: Asked) -> views.UpstreamsShown:
     return views.UpstreamsShown([views.upstream_shown(each) for each in context.upstreams.listed])
 
 
+def set_upstream(context: Context, asked: Asked) -> views.UpstreamAsked:
+    """Add an upstream, or replace one that was added."""
+    body: views.UpstreamAsked = asked.body
+    name = asked.path["id"]
+    given = {field: getattr(body, field) for field in body.__struct_fields__}
+    table = {field: value for field, value in given.items() if value is not None}
+    context.ledger.upstreams.set(name, checked_table(name, table))
+    return body
+
+
+def remove_upstream(context: Context, asked: Asked) -> None:
+    """Remove an upstream that was added."""
+    if not context.ledger.upstreams.remove(asked.path["id"]):
+        raise Missing(f"found no upstream {asked.path['id']!r} that was added: the settings' stay")
+
+
 def _key(context: Context, asked: Asked) -> Key:
     key = context.ledger.keys.one(asked.path["id"])
     if key is None:
@@ -328,4 +344,9 @@ OPERATIONS: Final = (
               views.CallShown),
     Operation("list_upstreams", "GET", "/upstreams", "List where calls are sent.",
               list_upstreams, views.UpstreamsShown),
+    Operation("set_upstream", "PUT", "/upstreams/{id}",
+              "Add or replace an upstream; gateways take it within seconds.",
+              set_upstream, views.UpstreamAsked, body=views.UpstreamAsked),
+    Operation("remove_upstream", "DELETE", "/upstreams/{id}", "Remove an upstream that was added.",
+              remove_upstream, None, 204),
 )  # fmt: skip

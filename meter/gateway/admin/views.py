@@ -216,12 +216,29 @@ class UpstreamShown(Struct):
     base_url: str
     dialect: str
     models: list[str] | None
+    weight: int | None
+    fallbacks: list[str]
 
 
 class UpstreamsShown(Struct):
-    """Every upstream, in the order of the settings."""
+    """Every upstream that the answering process sends calls to."""
 
     data: list[UpstreamShown]
+
+
+class UpstreamAsked(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """An upstream to add or replace. `key_env` names the variable that holds its credential
+    (empty: it needs none), `key_file` the file; the credential itself is never taken or kept.
+    """
+
+    base_url: Annotated[str, Meta(pattern="^https?://", max_length=2048)]
+    dialect: Name | None = None
+    key_env: Annotated[str, Meta(max_length=256)] | None = None
+    key_file: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    models: list[Name] | None = None
+    seconds: Annotated[int, Meta(ge=1, le=86400)] | None = None
+    weight: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    fallbacks: list[Name] | None = None
 
 
 class NoQuery(Struct, forbid_unknown_fields=True):
@@ -370,4 +387,11 @@ def call_shown(row: CallRow) -> CallShown:
 def upstream_shown(upstream: Upstream) -> UpstreamShown:
     """Return an upstream without what is secret."""
     models = None if upstream.models is None else list(upstream.models)
-    return UpstreamShown(upstream.name, upstream.base_url, upstream.dialect.name, models)
+    return UpstreamShown(
+        upstream.name,
+        upstream.base_url,
+        upstream.dialect.name,
+        models,
+        upstream.weight,
+        list(upstream.fallbacks),
+    )
