@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from meter.clients.httpx_transport import AsyncMeterTransport, MeterTransport
     from meter.core.calibrating import Calibration
     from meter.core.rating import ChargeLine
+    from meter.core.statements import Statement
     from meter.exports.exporting import Exported
     from meter.gateway.app import Gateway
     from meter.manual import ManualCall
@@ -67,6 +68,7 @@ class Meter:
 
     def __init__(self, url: str | None = None, *, read_only: bool = False, **settings: Any) -> None:
         """Open the ledger; a fresh SQLite file is created and migrated."""
+        from meter.crediting import PrepaidCredit
         from meter.pipeline import Pipeline
         from meter.prices.book import PriceBook
         from meter.store.ledger import Ledger
@@ -76,6 +78,7 @@ class Meter:
         self._ledger = Ledger(self.settings, read_only=read_only)
         self.keys: Keys = self._ledger.keys
         self.upstreams: StoredUpstreams = self._ledger.upstreams
+        self.credits = PrepaidCredit(self._ledger.credits, read_only=read_only)
         self.prices = PriceBook.bundled(self.settings.rate_files)
         self._warming = False
         self.pipeline: Pipeline = Pipeline(
@@ -392,6 +395,19 @@ class Meter:
         from meter.reports.charging import lines_of
 
         return lines_of(call, book, self._ledger.rate_card)
+
+    def statement(
+        self,
+        subject: str,
+        currency: str | None = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        tz: str = "UTC",
+        by: Sequence[str] = ("day",),
+    ) -> "Statement":
+        """Return the prepaid credit of a subject line by line; see `Meter.credits`."""
+        return self.credits.statement(subject, currency, since=since, until=until, tz=tz, by=by)
 
     def accuracy(
         self, *, since: datetime | None = None, until: datetime | None = None

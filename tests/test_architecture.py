@@ -35,6 +35,7 @@ FLOORS = {
     "meter.reports": 3,
     "meter.simulator": 3,
     "meter": 4,  # the package's own face, which offers the façade
+    "meter.crediting": 4,
     "meter.meter": 4,
     "meter.__main__": 5,
     "meter.cli": 5,
@@ -44,6 +45,7 @@ FLOORS = {
 SIBLINGS = {
     ("meter.core", "meter.errors"): "the core raises the product's errors",
     ("meter.gateway", "meter.manual"): "a realtime response is a call without an HTTP exchange",
+    ("meter.meter", "meter.crediting"): "the façade offers prepaid credit as a part of its own",
     ("meter", "meter.meter"): "the package offers the façade by its name",
     ("meter.__main__", "meter.cli"): "`python -m meter` is the command line",
     ("meter.exports", "meter.reports"): "exports show charge lines as the reports derive them",

@@ -8,6 +8,7 @@ from meter.cli import (
     asking,
     budgets,
     calibration,
+    credits,
     dashboard,
     demo,
     exporting,
@@ -47,6 +48,7 @@ app.command("dashboard")(dashboard.dashboard)
 app.command("serve")(serve.serve)
 app.add_typer(ledger.db, name="db")
 app.add_typer(budgets.budgets, name="budgets")
+app.add_typer(credits.credits, name="credits")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(calibration.calibration, name="calibration")
 app.add_typer(prices.prices, name="prices")

@@ -1,7 +1,5 @@
 """The commands `meter keys create|limit|list|revoke|rotate`: who may call through the gateway."""
 
-import re
-from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +7,7 @@ import typer
 from meter.attribution import checked
 from meter.cli.asking import DatabaseUrl
 from meter.cli.output import Column, Format, encoded, say, show
-from meter.cli.times import moment_us, shown_time
+from meter.cli.times import ahead_us, shown_time
 from meter.clock import now_us
 from meter.core.budgets import ScopeKind
 from meter.core.call import Attribution
@@ -34,8 +32,6 @@ COLUMNS = (
 )
 
 _RATES = ("calls", "tokens")
-_SPAN = re.compile(r"(\d{1,5})([mhdw])")
-_SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 PerMinute = Annotated[int | None, typer.Option(min=0, help="Calls a minute it may make.")]
 TokensPerMinute = Annotated[int | None, typer.Option(min=0, help="Tokens a minute it may use.")]
@@ -76,7 +72,7 @@ def create_key(
             models=_names(models),
             endpoints=_endpoints(endpoints),
             may_name_users=may_name_users,
-            expires_us=_end_us(expires),
+            expires_us=ahead_us(expires, "UTC"),
             role=role,
         )
         _limit(meter, made.key.id, calls_per_minute, tokens_per_minute)
@@ -212,18 +208,3 @@ def _tags(given: list[str]) -> tuple[tuple[str, str], ...]:
             raise InputError(f"found tag {pair!r}, expected name=value")
         pairs[name] = value
     return tuple(sorted(pairs.items()))
-
-
-def _end_us(text: str | None) -> int | None:
-    """Return when a key ends: a span from now, or a moment. Raises: InputError."""
-    if text is None:
-        return None
-    span = _SPAN.fullmatch(text.strip().lower())
-    if span is None:
-        end_us = moment_us(text, "UTC")
-    else:
-        after = timedelta(**{_SPANS[span[2]]: int(span[1])})
-        end_us = now_us() + after // timedelta(microseconds=1)
-    if end_us is not None and end_us <= now_us():
-        raise InputError(f"found end {text!r}, expected one in the future")
-    return end_us

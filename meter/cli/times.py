@@ -46,6 +46,24 @@ def span_of(text: str) -> timedelta:
     return timedelta(**{_SPANS[found[2]]: int(found[1])})
 
 
+def ahead_us(text: str | None, tz: str) -> int | None:
+    """Return a moment to come: "30d" is thirty days from now, else as `moment_us`.
+
+    Raises: InputError for a moment that is past, and as `moment_us`.
+    """
+    if text is None:
+        return None
+    span = _AGO.fullmatch(text.strip().lower())
+    if span is None:
+        end_us = moment_us(text, tz)
+    else:
+        after = timedelta(**{_SPANS[span[2]]: int(span[1])})
+        end_us = now_us() + after // timedelta(microseconds=1)
+    if end_us is not None and end_us <= now_us():
+        raise InputError(f"found end {text!r}, expected one in the future")
+    return end_us
+
+
 def _written_us(text: str, tz: str) -> int:
     full = f"{text}-01" if re.fullmatch(r"\d{4}-\d{2}", text) else text
     try:

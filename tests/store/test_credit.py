@@ -20,6 +20,7 @@ from meter.store.credit import Credits
 from meter.store.schema import balances, credit_moves, entries
 from tests.store.examples import (
     CARD,
+    HOUR_US,
     NOON_US,
     SECOND_US,
     TEN_TOKENS_NANOS,
@@ -497,3 +498,91 @@ def test_balances_and_moves_agree_after_everything_that_can_happen(engine, store
         row = connection.execute(select(balances).where(balances.c.account == "credit:alice")).one()
     assert (moved, row.credits - row.debits) == (3_000, 3_000)
     assert sound(engine)
+
+
+def lines(statement):
+    return [
+        (line.movement.kind.value, line.movement.groups or line.movement.name,
+         line.movement.amount_nanos, line.balance_nanos)
+        for line in statement.lines
+    ]  # fmt: skip
+
+
+def statement(credits, since=None, until=NOON_US + HOUR_US, by=("model",), **more):
+    return credits.statement("alice", since_us=since, until_us=until, tz="UTC", by=by, **more)
+
+
+def test_a_statement_sets_out_what_moved_and_adds_up(engine, store, credits):
+    grant(credits, 40_000, "g1", expires=NOON_US + 50)
+    grant(credits, 100_000, "g2", now=BEFORE_US + 1)
+    for number in range(1, 4):
+        use(store, number)  # 3 × 16 000
+    credits.lapse(NOON_US + 60)
+    found = statement(credits)
+    assert found.opening_nanos == 0
+    assert lines(found) == [
+        ("grant", "g1", 40_000, 40_000),
+        ("grant", "g2", 100_000, 140_000),
+        ("usage", ("small",), -48_000, 92_000),
+    ]
+    assert found.closing_nanos == standing(credits).balance_nanos == 92_000
+    assert found.lines[2].movement.calls == 3
+
+
+def test_a_statement_of_a_part_opens_with_the_balance_of_then(engine, store, credits):
+    grant(credits, 100_000, "g1", expires=NOON_US + 50)
+    use(store, 1)
+    use(store, 2)
+    credits.lapse(NOON_US + 60)
+    found = statement(credits, since=NOON_US + 2)
+    assert found.opening_nanos == 84_000
+    assert lines(found) == [
+        ("usage", ("small",), -16_000, 68_000),
+        ("expiry", "g1", -68_000, 0),
+    ]
+    early = statement(credits, since=NOON_US + 1, until=NOON_US + 2)
+    assert (early.opening_nanos, early.closing_nanos) == (100_000, 84_000)
+    assert lines(statement(credits, since=NOON_US + 70)) == []
+
+
+def test_an_overrun_paid_by_a_new_grant_is_no_line_of_its_own(engine, store, credits):
+    grant(credits, 50_000)
+    call, _ = reserve(store)
+    dear = Charge((), 70_000, "USD", None)
+    store.settle(replace(an_event(call), usage=None, charge=dear)).result(10)
+    grant(credits, 30_000, "g2", now=NOON_US + 5)
+    assert lines(statement(credits)) == [
+        ("grant", "g1", 50_000, 50_000),
+        ("usage", ("small",), -70_000, -20_000),
+        ("grant", "g2", 30_000, 10_000),
+    ]
+
+
+def test_a_call_and_its_corrections_are_one_call_of_a_statement(engine, store, credits):
+    grant(credits, 100_000)
+    call = use(store)
+    correct(store, call, 1, 20_000)
+    (_, used) = statement(credits).lines
+    assert (used.movement.amount_nanos, used.movement.calls) == (-20_000, 1)
+
+
+def test_usage_is_summed_by_days_of_the_zone(engine, store, credits):
+    grant(credits, 100_000)
+    use(store, 1)  # 20:00 in Shanghai
+    use(store, 2, started_us=NOON_US + 5 * HOUR_US)  # 01:00 the next day
+    found = credits.statement(
+        "alice", since_us=None, until_us=NOON_US + 9 * HOUR_US, tz="Asia/Shanghai",
+        by=("day", "model"),
+    )  # fmt: skip
+    assert lines(found)[1:] == [
+        ("usage", ("2026-11-22", "small"), -16_000, 84_000),
+        ("usage", ("2026-11-23", "small"), -16_000, 68_000),
+    ]
+
+
+def test_a_statement_wants_to_know_the_currency_where_there_are_several(credits):
+    grant(credits, 100_000)
+    grant(credits, 5, "cny", currency="CNY")
+    with pytest.raises(InputError, match="found credit of 'alice' in CNY, USD"):
+        statement(credits)
+    assert statement(credits, currency="CNY").closing_nanos == 5
