@@ -25,9 +25,10 @@ class Settings:
     `database_url`: where the ledger lies. `durability`: "full" survives power loss, "process"
     only the process. `on_client_close`: read the rest of an abandoned answer for its usage
     ("drain", at most `drain_seconds` and `drain_bytes`) or stop it and estimate ("cancel").
-    `on_store_failure`: refuse calls while the ledger is away ("refuse"), or append to the file
-    `spool_path` and replay it later ("spool"). `settle_before_last_byte`: hand out the end of
-    an answer only when its record is durable. `hold_seconds`: how long a call may be in flight
+    `on_store_failure`: refuse calls while the ledger is away ("refuse"), or let them go on
+    ("spool"); the file `spool_path` keeps what the ledger cannot take, and is replayed when it is
+    back. `settle_before_last_byte`: hand out the end of an answer only when its record is durable.
+    `hold_seconds`: how long a call may be in flight
     before its holds expire and it is listed as unsettled. `store_seconds`: how long a call
     waits for the ledger. `hold_wait_seconds`: how long a call that does not fit only because of
     money that other calls in flight hold waits for them to end. `clock_skew_seconds`: how far this

@@ -12,6 +12,8 @@ It prints its port and serves until it is ended. The header `x-torture` says how
     half     a body cut in its middle      cut      a stream cut in its middle
     endless  a stream that never ends      trickle  an answer one byte at a time
     twice    a stream with its usage sent again and again
+
+Everything below /v1/batches is one batch that has ended.
 """
 
 import argparse
@@ -24,6 +26,15 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 PIECES = 6
+BATCH = {
+    "id": "batch_1",
+    "object": "batch",
+    "status": "completed",
+    "endpoint": "/v1/chat/completions",
+    "model": "gpt-4o-mini",
+    "usage": {"input_tokens": 1000, "output_tokens": 200, "total_tokens": 1200},
+}
+"""A batch that has ended, whatever is asked about it."""
 
 
 @dataclass
@@ -101,6 +112,9 @@ class Provider:
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         if line.startswith("GET /books"):
             _send(writer, 200, self.books.as_json())
+            return True
+        if line.split(" ")[1].startswith("/v1/batches"):
+            _send(writer, 200, _json(BATCH))
             return True
         marker = headers.get("x-marker", "")
         self.books.arrived[marker] += 1

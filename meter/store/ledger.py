@@ -3,6 +3,7 @@
 Called by the façade and the command line.
 """
 
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from meter.store.calibration import Calibrations, Learner
 from meter.store.changes import Change, changes, entries_of_feed
 from meter.store.clock_skew import WORTH_SAYING_US, in_words, require_same_time
 from meter.store.credit import Credits
-from meter.store.engine import open_engine
+from meter.store.engine import open_engine, parse_url
 from meter.store.entry_rows import entries_between
 from meter.store.invoices import Invoices
 from meter.store.keys import Keys
@@ -89,11 +90,12 @@ class Ledger:
             hold_wait_s=settings.hold_wait_seconds,
             queue_size=settings.queue_size,
         )
-        self._inner, self.store = inner, inner
-        if settings.on_store_failure == "spool":
-            self._spooling = SpoolingStore(inner, Path(settings.spool_path))
-            self._spooling.replay()
-            self.store = self._spooling
+        self._inner = inner
+        self._spooling = SpoolingStore(
+            inner, _spool_of(settings), keeps_intents=settings.on_store_failure == "spool"
+        )
+        self._spooling.replay()
+        self.store = self._spooling
         inner.sweep(now_us())
 
     def close(self) -> None:
@@ -257,3 +259,11 @@ class Ledger:
     def accuracy(self, *, since_us: int | None, until_us: int | None) -> list[AccuracyRow]:
         """Return how estimates compared with what was reported, by model."""
         return reads.accuracy(self._engine, since_us=since_us, until_us=until_us)
+
+
+def _spool_of(settings: Settings) -> Path:
+    """Return the spool's path: it bears a mark of its ledger, as two may have one folder."""
+    address = parse_url(settings.database_url).render_as_string(hide_password=True)
+    mark = hashlib.sha256(address.encode()).hexdigest()[:8]
+    path = Path(settings.spool_path)
+    return path.with_name(f"{path.name}-{mark}")

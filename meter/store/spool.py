@@ -1,10 +1,10 @@
 """Keep what the ledger cannot take just now: an append-only file, replayed when it is back.
 
-The library's answer to a ledger that is away: calls go on, and their records wait in the file,
-first that they leave and then how they ended. Each line is one write with the id that its caller
-chose, so replaying a line twice is a no-op, and a replay that breaks off begins again from the
-start. A file that is being replayed has another name, so that records can be added meanwhile.
-Called through `meter.core.ports.Store`.
+How a call ended is kept always: its answer may go out, for its record is on disk. Where calls are
+to go on without the ledger, the library's way, the file also takes that they leave. Each line is
+one write with the id that its caller chose, so replaying a line twice is a no-op, and a replay that
+breaks off begins again from the start. A file that is being replayed has another name, so that
+records can be added meanwhile. Called through `meter.core.ports.Store`.
 """
 
 import json
@@ -47,13 +47,15 @@ _TAKEN: Final = ".taken-"
 class SpoolingStore:
     """A ledger store that writes to a file what the ledger cannot take. Thread-safe.
 
-    While the ledger is away no budget can be asked: calls go ahead without holds. As soon as it
-    takes a record again, the file is replayed beside the calls. The futures raise StoreUnavailable
-    when neither the ledger nor the file can take a record.
+    With `keeps_intents` calls go ahead while the ledger is away, without holds, as no budget can
+    be asked; else their reservations fail. As soon as the ledger takes a record again, the file is
+    replayed beside the calls. The futures raise StoreUnavailable when neither the ledger nor the
+    file can take a record.
     """
 
-    def __init__(self, inner: LedgerStore, path: Path) -> None:
+    def __init__(self, inner: LedgerStore, path: Path, *, keeps_intents: bool = True) -> None:
         """Take the ledger's store and the file's path; the file is made when it is needed."""
+        self._keeps_intents = keeps_intents
         self._inner = inner
         self._path = path
         self._lock = threading.Lock()
@@ -72,6 +74,9 @@ class SpoolingStore:
     ) -> "Future[tuple[Hold, ...] | Refusal]":
         """Note that the call is about to leave, in the ledger with its holds or in the file."""
         future = self._inner.reserve(call, issuer, card, on_this_thread=on_this_thread, waits=waits)
+
+        if not self._keeps_intents:
+            return future
 
         def spool() -> tuple[Hold, ...]:
             self._append("intent", self._inner.row_of(call, issuer, card), card)

@@ -79,6 +79,7 @@ def served(
         "durability": "process",
         "allow_stored_objects": False,
         "stop_seconds": 2,
+        "spool_path": str(folder / "meter.spool"),
         **settings,
     }
     if tables is not None:

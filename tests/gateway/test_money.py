@@ -11,8 +11,11 @@ import pytest
 from google import genai
 from google.genai import errors, types
 
+from meter.core.call import Basis
 from meter.core.money import nanos_from_text
 from meter.simulator import Simulator
+from meter.store.ledger_store import LedgerStore
+from meter.store.requests import Settle
 from tests.gateway.serving import Served, plainly, served, upstream_that
 
 HELLO = [{"role": "user", "content": "Describe the sea in one line."}]
@@ -212,6 +215,24 @@ def test_without_the_ledger_nothing_is_sent(gateway, simulator, client, monkeypa
     assert caught.value.status_code == 503
     assert "was not sent" in caught.value.message
     assert len(simulator.requests) == 1
+
+
+def test_a_record_that_the_ledger_cannot_take_waits_in_the_spool(gateway, client, monkeypatch):
+    write = LedgerStore._transact
+
+    def takes_no_ends(store, requests):
+        if any(isinstance(request, Settle) for request in requests):
+            _is_away()
+        return write(store, requests)
+
+    monkeypatch.setattr(LedgerStore, "_transact", takes_no_ends)
+    answer = client.chat.completions.create(model="gpt-4o-mini", messages=HELLO)
+    assert answer.usage.total_tokens > 0
+    monkeypatch.setattr(LedgerStore, "_transact", write)
+    # The next call that is recorded brings the first one's end along.
+    client.chat.completions.create(model="gpt-4o-mini", messages=HELLO)
+    calls = gateway.calls(2)
+    assert [call.basis for call in calls] == [Basis.REPORTED, Basis.REPORTED]
 
 
 def _is_away(*_arguments):
