@@ -10,6 +10,7 @@ from meter.errors import InputError
 from meter.tokens import counting
 from meter.tokens.counting import TextCounter, byte_bound, count_text, last_break
 from meter.tokens.encodings import encoding
+from meter.tokens.estimates import estimate_input
 
 WORDS = "The quick brown fox jumps over the lazy dog and runs away. "
 
@@ -199,3 +200,17 @@ def test_a_text_longer_than_any_model_takes_in_is_counted_from_a_sample():
     text = line * 400_000
     assert len(text) == 9_600_000
     assert abs(count_text(text, "o200k_base") - 2_000_000) < 2_000
+
+
+def test_a_growing_chat_encodes_each_message_once(monkeypatch):
+    encoded = []
+    count_slice = counting._count_slice
+    monkeypatch.setattr(
+        counting, "_count_slice", lambda e, text: encoded.append(text) or count_slice(e, text)
+    )
+    messages = []
+    for turn in range(20):
+        messages.append({"role": "user", "content": f"turn {turn}: " + "growing chats " * 40})
+        estimate_input("chat", {"messages": messages}, "gpt-4o")
+    long = [text for text in encoded if len(text) > 128]
+    assert long == [message["content"] for message in messages]
