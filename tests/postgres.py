@@ -11,6 +11,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -37,12 +38,21 @@ _SETTINGS = {
 }
 
 # A watcher waits on standard input. When the test process ends, also by kill -9, its end of the
-# pipe closes, and the watcher asks the server for a fast shutdown. The shell ends with the server.
+# pipe closes, and the watcher asks the server for a fast shutdown. The shell ends with the server,
+# unless that was killed with SIGKILL: then it is started again, as soon as its orphans let it.
 _SUPERVISE = """
 exec 3<&0
-"$@" </dev/null 3<&- & server=$!
-(read -r _ <&3; kill -INT "$server") & watcher=$!
-wait "$server"; code=$?
+(read -r _ <&3; touch stop; kill -INT "$(cat server)") & watcher=$!
+was_killed=
+while true; do
+    "$@" </dev/null 3<&- & server=$!
+    echo "$server" > server
+    wait "$server"; code=$?
+    [ -e stop ] && break
+    [ "$code" -eq 137 ] && was_killed=1
+    [ -n "$was_killed" ] || break
+    sleep 0.1
+done
 kill "$watcher" 2>/dev/null
 rm -rf cluster socket
 exit "$code"
@@ -54,6 +64,7 @@ class PostgresServer:
 
     def __init__(self, folder: Path) -> None:
         """Take the folder whose `socket/` the server listens in."""
+        self._folder = folder
         self._socket_folder = folder / "socket"
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
@@ -66,6 +77,27 @@ class PostgresServer:
         """Return SQLAlchemy's address of a database, with the psycopg driver."""
         folder = quote(str(self._socket_folder), safe="/")
         return f"postgresql+psycopg://postgres@/{database}?host={folder}"
+
+    def kill(self) -> None:
+        """Kill every process of the server with SIGKILL; it is started again by itself."""
+        server = int((self._folder / "server").read_text())
+        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        os.kill(server, signal.SIGKILL)
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+
+    def wait_until_ready(self) -> None:
+        """Wait until the server takes connections again."""
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while True:
+            try:
+                self.connect().close()
+                return
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.02)
 
     @contextlib.contextmanager
     def fresh_database(self, template: str = "template1") -> Iterator[str]:

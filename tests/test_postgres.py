@@ -77,6 +77,16 @@ def test_the_server_ends_when_its_test_process_is_killed() -> None:
     shutil.rmtree(cluster.parent)
 
 
+def test_a_server_that_is_killed_comes_up_again_with_its_databases() -> None:
+    with postgres.running_server() as server, server.fresh_database() as name:
+        with server.connect(name) as connection:
+            connection.execute("CREATE TABLE seen (n bigint)")
+        server.kill()
+        server.wait_until_ready()
+        with server.connect(name) as connection:
+            assert connection.execute("SELECT count(*) FROM seen").fetchone() == (0,)
+
+
 def test_a_server_that_cannot_start_is_reported_in_its_own_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

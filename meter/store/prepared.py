@@ -175,11 +175,22 @@ class Runner:
     def __init__(self, cursor: DBAPICursor, *, native: bool, first: str | None = None) -> None:
         """Take the driver's cursor; `native` says that the database is PostgreSQL.
 
-        `first` is a statement to run before any other.
+        `first` is a statement to run before any other: that PostgreSQL need not wait for its disk.
         """
         self.cursor = cursor
         self.native = native
         self._first = first
+        self._is_soft = first is not None
+
+    def harden(self) -> None:
+        """Let a transaction wait for the disk after all that was begun not to.
+
+        PostgreSQL can be told until it commits; SQLite knows from the beginning on.
+        """
+        if self._is_soft:
+            self._is_soft = False
+            self._begin()
+            self.cursor.execute("SET LOCAL synchronous_commit = on")
 
     def ask(self, statement: Prepared, **parameters: object) -> list[dict[str, Any]]:
         """Return the rows that a SELECT finds."""

@@ -72,6 +72,9 @@ def write(
     batch = Batch(runner, statements, known_routes, queued=queued)
     _load(batch, requests)
     answers = [_carry_out(batch, request) for request in requests]
+    if any(holds for _, holds in batch.opened.values()):
+        # A database server that crashes must not forget what is held: its gateways live on.
+        runner.harden()
     route_ids = _flush(batch, requests)
     return Written(answers, route_ids)
 

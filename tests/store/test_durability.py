@@ -1,11 +1,16 @@
 """The disk is waited for when a call has ended, and not when it is about to leave."""
 
+import pytest
+
+from meter.core.budgets import Measure
+from meter.store.budget_rows import remove_budget, set_budget
 from meter.store.engine import open_engine
 from meter.store.kept_connection import KeptConnection
 from meter.store.ledger_store import LedgerStore
+from meter.store.prepared import Runner
 from meter.store.reads import count_open
 from meter.store.statements import statements_for
-from tests.store.examples import CARD, a_call, an_event
+from tests.store.examples import CARD, NOON_US, a_budget, a_call, an_event
 
 NORMAL, FULL = 1, 2
 
@@ -70,3 +75,25 @@ def test_an_intent_is_seen_by_other_processes_at_once(ledger_url):
     store.close()
     engine.dispose()
     other.dispose()
+
+
+def test_postgresql_does_not_forget_what_is_held_when_it_crashes(postgres_ledger_url):
+    engine = open_engine(postgres_ledger_url, durability="full")
+    set_budget(engine, a_budget(9, measure=Measure.CALLS, currency=None), now_us=NOON_US)
+    store, shown = LedgerStore(engine), []
+    put_all = Runner.put_all
+
+    def look(runner, works):
+        runner.cursor.execute("SHOW synchronous_commit")
+        shown.append(runner.cursor.fetchone()[0])
+        return put_all(runner, works)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Runner, "put_all", look)
+        store.reserve(a_call(1), "openai", CARD).result(10)
+        remove_budget(engine, "all")
+        store.reserve(a_call(2), "openai", CARD).result(10)
+    # With a hold, and without one.
+    assert shown == ["on", "off"]
+    store.close()
+    engine.dispose()
