@@ -30,8 +30,9 @@ check: $(READY)  ## lint, formatting, types, architecture
 lock: $(READY)  ## choose the newest versions that pyproject.toml allows
 	@bash tools/lock
 
-docs: $(READY)  ## write docs/cli.md anew from --help
+docs: $(READY)  ## write docs/cli.md anew from --help, and docs/coverage.md from the code
 	@$(BIN)/python -m meter.cli.documenting docs/cli.md
+	@$(BIN)/python -m meter.cli.covering docs/coverage.md
 
 bench: $(READY)  ## measure what a wrapped call costs beside the bare SDK
 	@$(BIN)/python benchmarks/wrapper.py

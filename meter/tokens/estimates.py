@@ -29,6 +29,9 @@ _FAMILIES: Final[dict[str, Callable[[Mapping[str, Any], str], InputEstimate]]] =
     **native.FAMILIES,
 }
 
+ENDPOINTS_ESTIMATED: Final = frozenset(_FAMILIES)
+"""The endpoints whose input is estimated from the request alone."""
+
 
 def estimate_input(
     endpoint: str, request: Mapping[str, Any], model: str, provider: str = ""
