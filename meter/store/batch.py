@@ -50,8 +50,9 @@ class Batch:
     `open_holds` has every call of the batch that is open in the database, `ended` those with an
     event there. `opened` and `events` are to be written, `closed` to be removed. `corrected` has
     the ids of its corrections. `claims` says which call billed a piece of work; `claimed` are those
-    to be written. `steps` has the starts of the windows that were read, by budget. `queued` are
-    windows that earlier calls wait for, `blocked` those that a call of this batch did not fit into.
+    to be written. `steps` has the starts of the windows that were read, by budget, `recalled` what
+    is known of windows without reading: spent and held. `queued` are windows that earlier calls
+    wait for, `blocked` those that a call of this batch did not fit into.
     `credit` has the prepaid credit that the batch needs, by the id of its budget.
     """
 
@@ -69,6 +70,7 @@ class Batch:
     events: dict[UUID, Row] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     corrected: list[UUID] = field(default_factory=list)
+    recalled: Mapping[WindowKey, tuple[int, int]] = field(default_factory=dict)
     queued: Container[WindowKey] = ()
     blocked: set[WindowKey] = field(default_factory=set)
     claims: dict[str, UUID] = field(default_factory=dict)
@@ -131,9 +133,20 @@ class Batch:
         self._take_windows([row for row in found if (row["budget_id"], row["window_start_us"])
                             not in self.windows])  # fmt: skip
 
+    def take_budget(self, counted: CountedBudget) -> None:
+        """Note a budget that calls of this batch may count in."""
+        self.budgets.setdefault(counted.budget.scope, []).append(counted)
+
     def lock_windows(self, keys: Iterable[WindowKey]) -> None:
         """Read and lock budget windows; make those that no call has touched yet."""
-        wanted = sorted(keys)
+        wanted = []
+        for key in sorted(keys):
+            if key in self.recalled:
+                self._take_window(key, *self.recalled[key])
+            else:
+                wanted.append(key)
+        if not wanted:
+            return
         self._read_windows(wanted)
         missing = [key for key in wanted if key not in self.windows]
         if missing:
@@ -227,9 +240,12 @@ class Batch:
 
     def _take_windows(self, rows: Iterable[Mapping[str, Any]]) -> None:
         for row in rows:
-            budget_id, start_us = row["budget_id"], row["window_start_us"]
-            self.windows[budget_id, start_us] = BudgetWindow(row["spent"], row["held"])
-            self.steps.setdefault(budget_id, set()).add(start_us)
+            key = (row["budget_id"], row["window_start_us"])
+            self._take_window(key, row["spent"], row["held"])
+
+    def _take_window(self, key: WindowKey, spent: int, held: int) -> None:
+        self.windows[key] = BudgetWindow(spent, held)
+        self.steps.setdefault(key[0], set()).add(key[1])
 
     def _windows_at(self, keys: list[WindowKey]) -> list[dict[str, Any]]:
         budget_ids, starts_us = [b for b, _ in keys], [s for _, s in keys]

@@ -28,10 +28,11 @@ from meter.store.encoding import (
     event_to_row,
     open_call_to_row,
 )
-from meter.store.engine import write_connection
+from meter.store.engine import is_memory, write_connection
 from meter.store.failures import ConnectionLost, Interrupted
 from meter.store.forking import begin_anew_in_children
 from meter.store.kept_connection import KeptConnection
+from meter.store.known import Known
 from meter.store.queueing import Line
 from meter.store.requests import Answer, Correct, Release, Request, Reserve, Settle
 from meter.store.statements import statements_for
@@ -73,6 +74,9 @@ class LedgerStore:
         self._lease_us = int(lease_s * 1_000_000)
         self._connection = KeptConnection(engine)
         self._statements = statements_for(engine.dialect)
+        self._known = Known() if engine.dialect.name == "sqlite" and not is_memory(engine) else None
+        if self._known is not None:
+            begin_anew_in_children(self._known, Known.forget)
         self._known_cards: set[str] = set()
         self._known_routes: set[int] = set()
         self._line = Line(hold_wait_s)
@@ -281,10 +285,23 @@ class LedgerStore:
         # That a call leaves must outlive this process before it does, and a power loss as soon as
         # anything ends: waiting for the disk here as well would double what a call costs.
         soft = all(isinstance(request, Reserve) for request in requests)
-        with self._connection.transaction(soft=soft) as runner:
-            written = write(
-                runner, self._statements, requests, self._known_routes, self._line.windows
-            )
+        known = self._known
+        try:
+            with self._connection.transaction(soft=soft) as runner:
+                written = write(
+                    runner,
+                    self._statements,
+                    requests,
+                    self._known_routes,
+                    self._line.windows,
+                    known,
+                )
+        except BaseException:
+            if known is not None:
+                known.forget()
+            raise
+        if known is not None:
+            known.learn(requests, written.answers, written.windows)
         # Only now: what is not committed is not known to be there.
         for request in requests:
             if not isinstance(request, Release) and request.card is not None:

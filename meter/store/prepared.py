@@ -192,6 +192,12 @@ class Runner:
             self._begin()
             self.cursor.execute("SET LOCAL synchronous_commit = on")
 
+    def version(self) -> int:
+        """Return a number that changes when another connection has written (SQLite only)."""
+        self.cursor.execute("PRAGMA data_version")
+        (version,) = self.cursor.fetchone() or (0,)
+        return int(version)
+
     def ask(self, statement: Prepared, **parameters: object) -> list[dict[str, Any]]:
         """Return the rows that a SELECT finds."""
         self._begin()
@@ -213,11 +219,21 @@ class Runner:
         self._begin()
         return statement.send(self.cursor, rows)
 
-    def put_all(self, works: Sequence[Work]) -> list[int]:
-        """Run statements that write, in their order; return how many rows each touched."""
+    def put_all(self, works: Sequence[tuple[Work, int | None]]) -> bool:
+        """Run statements that write, in their order.
+
+        Return whether each touched as many rows as it must, where that is given.
+        """
         if not self._pipes():
-            return [self.put(statement, rows) for statement, rows in works]
-        return [cursor.rowcount for cursor in self._piped(works)]
+            return all(
+                self.put(statement, rows) == expected or expected is None
+                for (statement, rows), expected in works
+            )
+        cursors = self._piped([work for work, _ in works])
+        return all(
+            cursor.rowcount == expected or expected is None
+            for (_, expected), cursor in zip(works, cursors, strict=True)
+        )
 
     def _begin(self) -> None:
         if self._first is not None:

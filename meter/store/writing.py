@@ -19,13 +19,14 @@ from meter.core.ledger import Entry, balances_of, entries_of
 from meter.core.rating import Charge
 from meter.core.usage import Usage
 from meter.errors import ConflictingWrite, StoreError, StoreUnavailable
-from meter.store.batch import ANCHOR_US, Batch, WindowKey
+from meter.store.batch import ANCHOR_US, Batch, BudgetWindow, WindowKey
 from meter.store.budget_rows import counted_budget_from_row
 from meter.store.corrections import correct, late_settle
 from meter.store.encoding import AnyRow, Row, card_to_row, clean, event_to_row, split_event_row
 from meter.store.engine import on_cursor
 from meter.store.failures import Interrupted
 from meter.store.feed import arrival_rows
+from meter.store.known import Known
 from meter.store.prepaid import changed_rows
 from meter.store.prepared import Runner, Work
 from meter.store.requests import Answer, Correct, Release, Request, Reserve, Settle
@@ -41,6 +42,7 @@ class Written:
 
     answers: list[Answer | Exception]
     route_ids: frozenset[int]
+    windows: dict[WindowKey, BudgetWindow]
 
 
 def write_batch(
@@ -62,49 +64,35 @@ def write(
     requests: Sequence[Request],
     known_routes: Container[int] = (),
     queued: Container[WindowKey] = (),
+    known: Known | None = None,
 ) -> Written:
     """Carry out the requests in their order, inside the transaction that the runner is in.
 
-    `known_routes` are in the database for certain and need not be written; in the budget windows
-    `queued` calls wait already, and newcomers go behind them. Raises: StoreUnavailable; nothing
-    of the batch is then written.
+    What is `known` need not be asked for. `known_routes` are in the database for certain and need
+    not be written; in the budget windows `queued` calls wait already, and newcomers go behind them.
+    Raises: StoreUnavailable; nothing of the batch is then written.
     """
-    batch = Batch(runner, statements, known_routes, queued=queued)
-    _load(batch, requests)
+    recalled = {} if known is None else known.windows
+    batch = Batch(runner, statements, known_routes, queued=queued, recalled=recalled)
+    _load(batch, requests, known)
     answers = [_carry_out(batch, request) for request in requests]
     if any(holds for _, holds in batch.opened.values()):
         # A database server that crashes must not forget what is held: its gateways live on.
         runner.harden()
     route_ids = _flush(batch, requests)
-    return Written(answers, route_ids)
+    return Written(answers, route_ids, batch.windows)
 
 
-def _load(batch: Batch, requests: Sequence[Request]) -> None:
-    ids = list({request.call_id for request in requests})
+def _load(batch: Batch, requests: Sequence[Request], known: Known | None) -> None:
     rows = [r.row for r in requests if isinstance(r, (Reserve, Settle))]
     for request in requests:
         if isinstance(request, Correct) and (event := batch.event(request.call_id)):
             rows.append(dict(event))
     values = {scope.value for row in rows for scope in batch.scopes_of(row)} | {""}
-    # In this order. Reading the budgets keeps them from being changed until the batch is
-    # committed, and when the events are read nobody else can end an open call any more.
-    budgets, opened, ended = batch.runner.ask_all(
-        [
-            (batch.statements.budgets_in, {"values": list(values)}),
-            (batch.statements.open_in, {"ids": ids}),
-            (batch.statements.ended_in, {"ids": ids}),
-        ]
-    )
-    for found in budgets:
-        counted = counted_budget_from_row(found)
-        batch.budgets.setdefault(counted.budget.scope, []).append(counted)
-    for found in opened:
-        known = batch.open_holds.get(found["call_id"], ())
-        if found["budget_id"] is not None:
-            hold = Hold(found["budget_id"], found["window_start_us"], found["amount"])
-            known = (*known, hold)
-        batch.open_holds[found["call_id"]] = known
-    batch.ended = {found["call_id"] for found in ended}
+    if known is None:
+        _ask(batch, requests, values)
+    else:
+        _ask_unless_known(batch, requests, values, known)
     names = [name for r in requests if isinstance(r, Settle) for name in r.event.billing_ids]
     if names:
         claimed = batch.runner.ask(batch.statements.claims_in, names=names)
@@ -123,6 +111,73 @@ def _load(batch: Batch, requests: Sequence[Request]) -> None:
         batch.read_steps(budget, from_us)
     credit = {b.id: b for row in rows for b in batch.budgets_of(row) if b.is_credit}
     batch.load_credit(credit.values())
+
+
+def _ask(batch: Batch, requests: Sequence[Request], values: set[str]) -> None:
+    """Read the budgets of these scope values, and which calls are open or have ended.
+
+    In this order. Reading the budgets keeps them from being changed until the batch is committed,
+    and when the events are read nobody else can end an open call any more.
+    """
+    ids = list({request.call_id for request in requests})
+    budgets, opened, ended = batch.runner.ask_all(
+        [
+            (batch.statements.budgets_in, {"values": list(values)}),
+            (batch.statements.open_in, {"ids": ids}),
+            (batch.statements.ended_in, {"ids": ids}),
+        ]
+    )
+    for found in budgets:
+        batch.take_budget(counted_budget_from_row(found))
+    _take_open(batch, opened)
+    batch.ended = {found["call_id"] for found in ended}
+
+
+def _ask_unless_known(
+    batch: Batch, requests: Sequence[Request], values: set[str], known: Known
+) -> None:
+    """Do the same as `_ask` on SQLite, for what this process does not know itself.
+
+    The rows that are written and removed are counted in the end: what was wrongly believed to be
+    known undoes the batch, and the next attempt asks for everything.
+    """
+    runner, statements = batch.runner, batch.statements
+    known.refresh(runner.version())
+    if new := values - known.budgets.keys():
+        known.budgets |= {value: [] for value in new}
+        for found in runner.ask(statements.budgets_in, values=list(new)):
+            known.budgets[found["scope_value"]].append(counted_budget_from_row(found))
+    for value in values:
+        for counted in known.budgets[value]:
+            batch.take_budget(counted)
+    begun: set[UUID] = set()
+    unsure: set[UUID] = set()
+    for request in requests:
+        call_id = request.call_id
+        holds = known.in_flight.get(call_id)
+        if known.is_wary or isinstance(request, Correct):
+            unsure.add(call_id)
+        elif isinstance(request, Reserve):
+            (begun if holds is None and call_id not in begun else unsure).add(call_id)
+        elif holds is None:
+            unsure.add(call_id)
+        else:
+            batch.open_holds[call_id] = holds
+    if unsure:
+        _take_open(batch, runner.ask(statements.open_in, ids=list(unsure)))
+    if asked := unsure | begun:
+        batch.ended = {row["call_id"] for row in runner.ask(statements.ended_in, ids=list(asked))}
+
+
+def _take_open(batch: Batch, rows: Sequence[AnyRow]) -> None:
+    """Note which calls are open, each with the holds that stand in its rows."""
+    opened: dict[UUID, tuple[Hold, ...]] = {}
+    for row in rows:
+        held = opened.get(row["call_id"], ())
+        if row["budget_id"] is not None:
+            held = (*held, Hold(row["budget_id"], row["window_start_us"], row["amount"]))
+        opened[row["call_id"]] = held
+    batch.open_holds |= opened
 
 
 def _rolling(batch: Batch, requests: Sequence[Request]) -> list[tuple[Budget, int]]:
@@ -301,7 +356,6 @@ def _flush(batch: Batch, requests: Sequence[Request]) -> frozenset[int]:
     may_be_there: list[Work] = [
         (made.add_cards, [card_to_row(cards[name]) for name in sorted(cards)]),
         (made.add_routes, routes),
-        *_removals(batch),
     ]
     claims = [{"name": n, "call_id": c} for n, c in sorted(batch.claimed.items())]
     credit = list(batch.credit.values())
@@ -319,11 +373,14 @@ def _flush(batch: Batch, requests: Sequence[Request]) -> frozenset[int]:
         (made.move_credit, changed_rows(credit)),
         (made.move_balances, balance_rows(batch.entries)),
     ]
-    works = [work for work in (*may_be_there, *must_be_new, *sums) if work[1]]
-    written = batch.runner.put_all(works)
-    for work, count in zip(works, written, strict=True):
-        if work in must_be_new and count != len(work[1]):
-            raise Interrupted("found a call that another process was writing: try again")
+    works: list[tuple[Work, int | None]] = [
+        *((work, None) for work in may_be_there),
+        *_removals(batch),
+        *((work, len(work[1])) for work in must_be_new),
+        *((work, None) for work in sums),
+    ]
+    if not batch.runner.put_all([each for each in works if each[0][1]]):
+        raise Interrupted("found a call that another process was writing: try again")
     return frozenset(route["id"] for route in routes)
 
 
@@ -334,17 +391,21 @@ def _stored(batch: Batch) -> tuple[list[Row], list[Row]]:
     return [stored for stored, _ in split], [routes[identity] for identity in sorted(routes)]
 
 
-def _removals(batch: Batch) -> list[Work]:
-    """Return what removes the calls that ended, and their holds where they had any."""
+def _removals(batch: Batch) -> list[tuple[Work, int | None]]:
+    """Return what removes the calls that ended, and their holds where they had any.
+
+    Each with the number of rows that must go with it.
+    """
     closed = sorted(batch.closed)
     if not closed:
         return []
     rows: list[Row] = [{"ids": closed}]
     if not batch.runner.native:
         rows = [{"id": call_id} for call_id in closed]
-    works: list[Work] = [(batch.statements.drop_open_calls, rows)]
-    if any(batch.open_holds[call_id] for call_id in closed):
-        works.append((batch.statements.drop_holds, rows))
+    works: list[tuple[Work, int | None]] = [((batch.statements.drop_open_calls, rows), len(closed))]
+    holds = sum(len(batch.open_holds[call_id]) for call_id in closed)
+    if holds:
+        works.append(((batch.statements.drop_holds, rows), holds))
     return works
 
 
