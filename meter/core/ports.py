@@ -39,7 +39,7 @@ class AnswerObserver(Protocol):
 
     @property
     def finished(self) -> bool:
-        """Whether the answer is known to be whole."""
+        """Whether the answer is known to be whole. Asked for with each chunk."""
 
     def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the status and the headers (lower-case names) of the answer."""

@@ -81,6 +81,8 @@ class NativeObserver(Observer):
 
     __slots__ = ("_native", "_told")
 
+    passes_quietly = False
+
     def __init__(
         self,
         endpoint: Native,

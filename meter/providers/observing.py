@@ -24,6 +24,7 @@ from meter.wire import (
     JSONBodyFramer,
     SniffingFramer,
     SSEFilter,
+    SSEFramer,
     decompressor_for,
     framer_for,
 )
@@ -34,6 +35,7 @@ KEPT_BYTES: Final = 8 * 1024 * 1024
 _PAYLOAD_OVERHEAD_BYTES: Final = 96
 _IDENTITY_PAYLOADS: Final = 4
 _DONE: Final = b"[DONE]"
+_SHORTEST_TEXT_BYTES: Final = 16
 
 # Marks of a payload that must be parsed. None of them can occur inside a JSON string, where a
 # quote is always escaped.
@@ -98,6 +100,7 @@ class Observer:
         "_count_always",
         "_decompressor",
         "_endpoint",
+        "_events",
         "_expected_bytes",
         "_filter",
         "_finished_choices",
@@ -117,8 +120,12 @@ class Observer:
         "_wanted_choices",
         "_whole",
         "ended",
+        "finished",
         "hands_out_identity",
     )
+
+    passes_quietly = True
+    """Whether an event without a telling mark can only be text."""
 
     def __init__(
         self,
@@ -131,6 +138,7 @@ class Observer:
     ) -> None:
         """Get ready for the answer to `reading`; output goes to `sink` where it is counted."""
         self.ended = False
+        self.finished = False
         self.hands_out_identity = False
         self._endpoint = endpoint
         self._provider = provider
@@ -143,6 +151,8 @@ class Observer:
         self._expected_bytes: int | None = None
         self._decompressor = decompressor_for(None)
         self._framer: Framer | None = None
+        # The framer again, where most chunks are one event of text that is only to be kept.
+        self._events: SSEFramer | None = None
         self._filter: SSEFilter | None = None
         self._received_bytes = 0
         self._kept: list[bytes] = []
@@ -179,12 +189,16 @@ class Observer:
         if not data:
             return b""
         self._received_bytes += len(data)
+        if self._events is not None and self._passes(data, self._events):
+            return data
         if self._framer is None:
-            self.ended = self._received_bytes == self._expected_bytes
+            self.ended = self.finished = self._received_bytes == self._expected_bytes
             return data
         plain = self._decompressor.feed(data)
         for payload in self._framer.feed(plain):
             self._take(payload)
+        if self._events is None:
+            self._events = self._quiet_events(self._framer)
         if self._received_bytes == self._expected_bytes:
             self._close()
             self.ended = True
@@ -192,10 +206,34 @@ class Observer:
             return data
         return self._filter.feed(plain if self.hands_out_identity else data)
 
+    def _quiet_events(self, framer: Framer) -> SSEFramer | None:
+        """Return the framer of events that `_passes` may keep unread, None when all are read."""
+        chosen = framer.chosen if isinstance(framer, SniffingFramer) else framer
+        may_pass = self.passes_quietly and not self._count_always and self._decompressor.is_identity
+        return chosen if may_pass and isinstance(chosen, SSEFramer) else None
+
+    def _passes(self, data: bytes, events: SSEFramer) -> bool:
+        """Keep a chunk that is one event of text, as most are; False for any other, untouched."""
+        payload = events.only_event(data)
+        if (
+            payload is None
+            or (self._seen.model is None and self._heard < _IDENTITY_PAYLOADS)
+            or self._received_bytes == self._expected_bytes
+            or len(payload) < _SHORTEST_TEXT_BYTES
+            or _TELLING.search(payload)
+            or not (self._filter is None or self._filter.is_between)
+        ):
+            return False
+        self._heard += 1
+        self._keep(payload)
+        return True
+
     def finish(self) -> bytes:
         """End the body; return bytes that were still held back for the client."""
         if self._framer is not None:
             self._close()
+        else:
+            self.finished = True
         self.ended = True
         return b"" if self._filter is None else self._filter.feed(b"")
 
@@ -239,13 +277,6 @@ class Observer:
         return (self._seen.response_id,) if is_background and self._seen.response_id else ()
 
     @property
-    def finished(self) -> bool:
-        """Whether the answer is known to have come to its own end."""
-        if self._status is not None and self._status >= 400:
-            return self.ended
-        return self._whole or self._settled or self._all_choices_finished
-
-    @property
     def _is_final(self) -> bool:
         """Whether the usage reported so far is the last word, not a running total."""
         if self._whole or self._settled or self._reported_late:
@@ -277,8 +308,8 @@ class Observer:
 
     def _take(self, payload: bytes) -> None:
         """Take one payload: an event, a line, or a whole body."""
-        if len(payload) < 16 and payload.strip() == _DONE:
-            self._settled = self.ended = True
+        if len(payload) < _SHORTEST_TEXT_BYTES and payload.strip() == _DONE:
+            self._settled = self.ended = self.finished = True
             return
         self._heard += 1
         body = _is_body(self._framer)
@@ -319,6 +350,7 @@ class Observer:
             self._billed[unit] = max(number, self._billed.get(unit, 0))
         self._settled = self._settled or progress.ends or (progress.settles and reported)
         self._whole = self._whole or (whole and not progress.runs_on)
+        self.finished = self._whole or self._settled or self._all_choices_finished
         if progress.runs_on:
             self._seen.note("the response runs on in the background: its usage is not known yet")
         self.ended = self.ended or progress.ends

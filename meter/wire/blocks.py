@@ -24,6 +24,11 @@ class BlockSplitter:
         self._under_way = bytearray()
         self._skipping = False
 
+    @property
+    def is_between(self) -> bool:
+        """Whether no block is under way."""
+        return not self._under_way and not self._skipping
+
     def feed(self, data: bytes) -> list[bytes]:
         """Take a non-empty chunk; return the blocks that it completes, delimiters removed."""
         if self._under_way or self._skipping:

@@ -56,6 +56,11 @@ class Decompressor:
         self._stages = tuple(stages)
         self.failed = failed
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether bytes are handed out as they come."""
+        return not self._stages and self.failed is None
+
     def feed(self, data: bytes) -> bytes:
         """Return what these bytes decode to; b"", which ends the answer, gives b"".
 

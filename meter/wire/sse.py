@@ -69,6 +69,25 @@ class SSEFramer:
                     payloads.append(payload)
         return payloads
 
+    def only_event(self, data: bytes) -> bytes | None:
+        """Return the payload of bytes that are one whole event in lines of LF and nothing else.
+
+        None for other bytes. Whoever takes the payload does not feed these bytes.
+        """
+        if not self._started or self._after_cr or not self._blocks.is_between:
+            return None
+        start = data.find(b"\n") + 1 if data.startswith(b"event: ") else 0
+        last = len(data) - 2
+        if (
+            not data.startswith(b"data: ", start)
+            or data.find(b"\n", start) != last
+            or not data.endswith(b"\n")
+            or last > self._blocks.limit_bytes
+            or b"\r" in data
+        ):
+            return None
+        return data[start + 6 : last]
+
     def _finish(self) -> list[bytes]:
         payload = _payload(self._blocks.finish())
         return [] if payload is None else [payload]
@@ -124,6 +143,11 @@ class SSEFilter:
         self._last = b""
         # A dropped event ended in CR with the chunk: an LF that follows belongs to it.
         self._owed_lf = False
+
+    @property
+    def is_between(self) -> bool:
+        """Whether nothing is held back or owed: a whole event that is not dropped may go past."""
+        return not (self._held or self._passing or self._owed_lf or self._at_start)
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the stream; return those to pass on now. b"" ends the stream."""
