@@ -110,7 +110,7 @@ class Window:
             return start_us, start_us + step_us
         if self.span is Span.TOTAL:
             return 0, None
-        key = (self.span.value, self.tz)
+        key = (self.span._value_, self.tz)  # `value` is a property, which takes five times as long
         known = _LATEST.get(key)
         if known is None or not known[0] <= at_us < known[1]:
             local = datetime_of(at_us).astimezone(zone(self.tz))

@@ -46,7 +46,8 @@ class BudgetWindow:
 class Batch:
     """What a batch has read and what it will write.
 
-    `known_routes` are in the database for certain. `scopes` has the scopes of each call.
+    `known_routes` are in the database for certain. `counting` has the budgets of those who
+    have made calls, by subject, tags, key and model.
     `open_holds` has every call of the batch that is open in the database, `ended` those with an
     event there. `opened` and `events` are to be written, `closed` to be removed. `corrected` has
     the ids of its corrections. `claims` says which call billed a piece of work; `claimed` are those
@@ -59,8 +60,8 @@ class Batch:
     runner: Runner
     statements: Statements
     known_routes: Container[int] = ()
-    scopes: dict[UUID, tuple[Scope, ...]] = field(default_factory=dict)
     budgets: dict[Scope, list[CountedBudget]] = field(default_factory=dict)
+    counting: dict[tuple[str | None, ...], list[CountedBudget]] = field(default_factory=dict)
     windows: dict[WindowKey, BudgetWindow] = field(default_factory=dict)
     steps: dict[str, set[int]] = field(default_factory=dict)
     open_holds: dict[UUID, tuple[Hold, ...]] = field(default_factory=dict)
@@ -87,19 +88,14 @@ class Batch:
         """Return the budgets that count the call of this row."""
         if not self.budgets:
             return []
-        return [
-            counted.budget
-            for scope in self.scopes_of(row)
-            for counted in self.budgets.get(scope, ())
-            if counted.counts(row["started_us"])
-        ]
-
-    def scopes_of(self, row: AnyRow) -> tuple[Scope, ...]:
-        """Return every scope that a budget for the call of this row could have."""
-        known = self.scopes.get(row["call_id"])
-        if known is None:
-            known = self.scopes[row["call_id"]] = scopes_of_row(row)
-        return known
+        whose = (row["subject"], row["tags"], row["key_id"], row["model_requested"])
+        counting = self.counting.get(whose)
+        if counting is None:
+            scopes = scopes_of_row(row)
+            counting = [each for scope in scopes for each in self.budgets.get(scope, ())]
+            self.counting[whose] = counting
+        at_us = row["started_us"]
+        return [each.budget for each in counting if at_us >= each.counts_from_us]
 
     def window(self, budget: Budget, at_us: int) -> BudgetWindow:
         """Return the window of a budget that holds the moment, locked."""
@@ -159,9 +155,9 @@ class Batch:
 
     def as_it_stands(self, budget: Budget, at_us: int) -> tuple[Budget, Standing]:
         """Return a budget and where it stands for a call that starts at that moment."""
-        window = self.window(budget, at_us)
         if not budget.is_credit:
             return budget, self.standing(budget, at_us)
+        window = self.window(budget, at_us)
         account = self.account(budget)
         in_flight = self._in_flight(budget.id) if account.needs_starts(at_us) else ()
         return account.funded(at_us, window.standing.held, in_flight)

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import RowMapping
 
 from meter.core.budgets import Scope, scopes_of
@@ -68,12 +69,16 @@ _SHORT = {
 }
 """Short names of the units that most calls have; the others are written in full."""
 
+_ENCODER = msgspec.json.Encoder()
 _LONG = {short: name for name, short in _SHORT.items()}
 
 
 def to_json(value: object) -> str:
-    """Return compact JSON text."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """Return compact JSON text. It never depends on which of the two encoders writes it."""
+    try:
+        return _ENCODER.encode(value).decode()
+    except (ValueError, TypeError):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def clean(text: str | None) -> str | None:
@@ -374,10 +379,17 @@ def scopes_of_row(row: AnyRow) -> tuple[Scope, ...]:
 
     The model is the one asked for, because a hold is made before another one can serve.
     """
-    attribution = Attribution(row["subject"], pairs_from_json(row["tags"]), row["key_id"])
-    return scopes_of(attribution, row["model_requested"])
+    return _scopes(row["subject"], row["tags"], row["key_id"], row["model_requested"])
 
 
+@lru_cache(4096)
+def _scopes(
+    subject: str | None, tags: str | None, key_id: str | None, model: str | None
+) -> tuple[Scope, ...]:
+    return scopes_of(Attribution(subject, pairs_from_json(tags), key_id), model)
+
+
+@lru_cache(2048)
 def pairs_to_json(pairs: tuple[tuple[str, str], ...]) -> str | None:
     """Return sorted (name, value) pairs as a JSON object, None when there is none."""
     if not pairs:

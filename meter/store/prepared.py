@@ -43,6 +43,9 @@ class Prepared:
         compiled: SQLCompiler = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
         self._takes_rows = self._native and ROWS in compiled.binds
         self._inserts = isinstance(statement, Insert) and not self._native
+        self._may_be_null = isinstance(statement, Insert) and any(
+            column.nullable for column in statement.table.columns
+        )
         self._whole = _text_of(compiled)
         self._list = next((name for name, bind in compiled.binds.items() if bind.expanding), None)
         self._lists: dict[int, str] = {}
@@ -67,7 +70,7 @@ class Prepared:
         elif self._native:
             cursor.executemany(self._whole.text, rows)
         else:
-            cursor.executemany(self._whole.text, [self._whole.bound(row) for row in rows])
+            return self._whole.run(cursor, [self._whole.bound(row) for row in rows])
         return cursor.rowcount
 
     def fetched(self, cursor: DBAPICursor) -> list[dict[str, Any]]:
@@ -82,19 +85,14 @@ class Prepared:
         """Insert rows without naming the columns that are null: SQLite's driver takes 0.8 µs for
         each null, and 0.1 µs for anything else.
         """
+        if not self._may_be_null:
+            return self._whole.run(cursor, [self._whole.bound(row) for row in rows])
         alike: dict[tuple[str, ...], list[Any]] = {}
         for row in rows:
             names = tuple([name for name in self._whole.names if row[name] is not None])
             text = self._parts.get(names) or self._part(names)
             alike.setdefault(names, []).append(text.bound(row))
-        count = 0
-        for names, values in alike.items():
-            if len(values) == 1:
-                cursor.execute(self._part(names).text, values[0])
-            else:
-                cursor.executemany(self._part(names).text, values)
-            count += cursor.rowcount
-        return count
+        return sum(self._part(names).run(cursor, values) for names, values in alike.items())
 
     def _part(self, names: tuple[str, ...]) -> "_Text":
         """Return the text that inserts into these columns only."""
@@ -138,6 +136,14 @@ class _Text:
     names: tuple[str, ...]
     id_places: tuple[int, ...]
     values_of: Callable[[Parameters], Any]
+
+    def run(self, cursor: DBAPICursor, values: Sequence[Sequence[Any]]) -> int:
+        """Run the statement for each of these; return how many rows it touched."""
+        if len(values) == 1:
+            cursor.execute(self.text, values[0])
+        else:
+            cursor.executemany(self.text, values)
+        return cursor.rowcount
 
     def bound(self, row: Parameters) -> Sequence[Any]:
         """Return a row's values in the order of the parameters."""

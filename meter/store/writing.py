@@ -22,7 +22,15 @@ from meter.errors import ConflictingWrite, StoreError, StoreUnavailable
 from meter.store.batch import ANCHOR_US, Batch, BudgetWindow, WindowKey
 from meter.store.budget_rows import counted_budget_from_row
 from meter.store.corrections import correct, late_settle
-from meter.store.encoding import AnyRow, Row, card_to_row, clean, event_to_row, split_event_row
+from meter.store.encoding import (
+    AnyRow,
+    Row,
+    card_to_row,
+    clean,
+    event_to_row,
+    scopes_of_row,
+    split_event_row,
+)
 from meter.store.engine import on_cursor
 from meter.store.failures import Interrupted
 from meter.store.feed import arrival_rows
@@ -88,7 +96,7 @@ def _load(batch: Batch, requests: Sequence[Request], known: Known | None) -> Non
     for request in requests:
         if isinstance(request, Correct) and (event := batch.event(request.call_id)):
             rows.append(dict(event))
-    values = {scope.value for row in rows for scope in batch.scopes_of(row)} | {""}
+    values = {scope.value for row in rows for scope in scopes_of_row(row)} | {""}
     if known is None:
         _ask(batch, requests, values)
     else:

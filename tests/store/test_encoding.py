@@ -1,5 +1,6 @@
 """Rows and back: exact for every record, and stable, because stored rows stay for ever."""
 
+import json
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -28,6 +29,7 @@ from meter.store.encoding import (
     event_from_row,
     event_to_row,
     open_call_to_row,
+    to_json,
     usage_from_row,
     usage_to_row,
 )
@@ -314,3 +316,10 @@ def test_an_amount_above_what_can_be_summed_is_unpriced() -> None:
 def test_a_bound_in_another_currency_is_not_kept_with_the_event() -> None:
     call = a_call(bound=Bound(1, 1, 5, "EUR"))
     assert event_to_row(an_event(call))["bound_cost_nanos"] is None
+
+
+@given(st.recursive(st.none() | st.integers(-(2**70), 2**70) | st.text(),
+                    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))  # fmt: skip
+def test_json_texts_are_those_of_the_standard_library(value):
+    expected = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    assert to_json(value) == expected
