@@ -177,7 +177,7 @@ class OpenCall:
             )
         elif self._pricing is not None and self._pricing.billed is not None:
             bound = replace(bound, billed_currency="")
-        self.call = replace(call, estimated_input_tokens=estimated, bound=bound)
+        self.call = call.estimated(estimated, bound)
 
     def reserve(
         self, *, on_this_thread: bool = False, waits: bool = True

@@ -61,8 +61,8 @@ def bound_billed(known: Bound, card: RateCard, *, at_us: int, tier: str | None =
 
 
 def _reachable(card: RateCard, tier: str, at_us: int, input_tokens: int) -> list[Rate]:
-    by_tier = next((w.rates for w in card.windows if w.holds_at(at_us)), card.rates)
-    return [r for r in by_tier.get(tier, ()) if r.above_input_tokens < max(input_tokens, 1)]
+    most = max(input_tokens, 1)
+    return [r for r in card.rates_at(at_us).get(tier, ()) if r.above_input_tokens < most]
 
 
 def _most(rates: list[Rate], quantities: Mapping[str, int]) -> int | None:
@@ -85,4 +85,4 @@ def _dearest(rates: list[Rate], root: str, quantity: int) -> int | None:
         return None
     # Each line of the charge is rounded on its own and can gain half a nano.
     lines = len({rate.unit for rate in family})
-    return lines + max(multiply(max(quantity, r.minimum), r.nanos, r.per) for r in family)
+    return lines + max([multiply(max(quantity, r.minimum), r.nanos, r.per) for r in family])

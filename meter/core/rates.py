@@ -131,18 +131,25 @@ class RateCard:
 
         `input_tokens` is the call's whole input, which picks the context threshold.
         """
-        by_tier = next((w.rates for w in self.windows if w.holds_at(at_us)), self.rates)
-        rates = by_tier.get(tier)
+        rates = self.rates_at(at_us).get(tier)
         if rates is None:
             return None
         chosen: dict[str, Rate] = {}
         for rate in rates:
-            exceeded = rate.above_input_tokens == 0 or input_tokens > rate.above_input_tokens
-            fits = exceeded and all(traits.get(name) == value for name, value in rate.traits)
+            if rate.above_input_tokens and input_tokens <= rate.above_input_tokens:
+                continue
+            if rate.traits and any(traits.get(name) != value for name, value in rate.traits):
+                continue
             best = chosen.get(rate.unit)
-            if fits and (best is None or _precedence(rate) > _precedence(best)):
+            if best is None or _precedence(rate) > _precedence(best):
                 chosen[rate.unit] = rate
         return chosen
+
+    def rates_at(self, at_us: int) -> Mapping[str, tuple[Rate, ...]]:
+        """Return the rates by tier at the moment: those of a window that holds, or the card's."""
+        if not self.windows:
+            return self.rates
+        return next((w.rates for w in self.windows if w.holds_at(at_us)), self.rates)
 
 
 def _precedence(rate: Rate) -> tuple[int, int]:

@@ -65,7 +65,7 @@ def rate(
     rates = card.rates_for(wanted, at_us, int(usage.get("input_tokens", 0)), traits or {})
     if rates is None:
         return _unpriced(f"rate card {card.id} has no rates for service tier {wanted!r}", card)
-    if "requests" in rates.keys() | card.unpriced_units and "requests" not in usage:
+    if ("requests" in rates or "requests" in card.unpriced_units) and "requests" not in usage:
         usage = Usage(usage, requests=1)
     missing = _unknown(usage, card, rates) or _uncovered(usage, rates)
     if missing:
@@ -172,7 +172,10 @@ def _up_to(minimum_nanos: int, lines: tuple[ChargeLine, ...]) -> tuple[ChargeLin
 
 def _unknown(usage: Usage, card: RateCard, rates: Mapping[str, Rate]) -> list[str]:
     """Return the units whose own price matters, is not known, and of which some was used."""
-    return [name for name in usage if name in card.unpriced_units - rates.keys() and usage[name]]
+    if not card.unpriced_units:
+        return []
+    unknown = card.unpriced_units - rates.keys()
+    return [name for name in usage if name in unknown and usage[name]]
 
 
 def _uncovered(usage: Usage, rates: Mapping[str, Rate]) -> list[str]:
@@ -181,7 +184,9 @@ def _uncovered(usage: Usage, rates: Mapping[str, Rate]) -> list[str]:
     A contained unit is left to its container where that was reported. Incidental units need no
     rate, but a usage of which nothing at all is billed is not free.
     """
-    used = [name for name in usage if usage[name]]
+    used = [name for name, quantity in usage.items() if quantity]
+    if rates.keys() >= set(used):
+        return []
     billed = {
         name
         for name in used

@@ -4,6 +4,7 @@ Every dialect knows every endpoint, by the shape of the path: resellers serve th
 several providers serve Anthropic's beside OpenAI's. Made by `registry.py`, used by the pipeline.
 """
 
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
@@ -40,6 +41,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
 )
 """Every endpoint of POST that is metered, the most frequent first."""
 
+_REMEMBERED_PATH_CHARS: Final = 256
 _BY_METHOD: Final[dict[str, tuple[Endpoint, ...]]] = {
     "POST": ENDPOINTS,
     "GET": (*FETCHED, *LOOKED),
@@ -71,10 +73,11 @@ class ProviderDialect:
             if plain.endswith(ending):
                 plain = plain.removesuffix(ending) + usual
         verb = method.upper()
-        for endpoint in _BY_METHOD.get(verb, ()):
-            model = endpoint.claims(plain)
-            if model is not None:
-                return endpoint.read(self._request(plain, query, model, content_type, body))
+        find = _endpoint_of if len(plain) <= _REMEMBERED_PATH_CHARS else _endpoint_of.__wrapped__
+        found = find(verb, plain)
+        if found is not None:
+            endpoint, model = found
+            return endpoint.read(self._request(plain, query, model, content_type, body))
         free = free_endpoint(self._provider, verb, plain) or record_endpoint(verb, plain)
         if free is not None:
             return Reading(self.name, free, free=True)
@@ -115,8 +118,18 @@ class ProviderDialect:
         self, path: str, query: str, model: str, content_type: str | None, body: bytes
     ) -> Request:
         fields, defects = _fields(content_type, body)
-        pairs = dict(parse_qsl(query[:4096], max_num_fields=None))
+        pairs = dict(parse_qsl(query[:4096], max_num_fields=None)) if query else {}
         return Request(self._provider, path, pairs, model, body, fields, defects)
+
+
+@lru_cache(4096)
+def _endpoint_of(verb: str, path: str) -> tuple[Endpoint, str] | None:
+    """Return the endpoint that serves a path, and the model that it names ("" for none)."""
+    for endpoint in _BY_METHOD.get(verb, ()):
+        model = endpoint.claims(path)
+        if model is not None:
+            return endpoint, model
+    return None
 
 
 def _fields(content_type: str | None, body: bytes) -> tuple[JSONObject, tuple[str, ...]]:

@@ -7,7 +7,7 @@ Called by the endpoints.
 from itertools import islice
 from typing import Any, Final
 
-from meter.core.call import Attribution
+from meter.core.call import NOBODY, Attribution
 from meter.providers.foreign import JSONObject, label, mapping
 
 MOST_TAGS: Final = 16
@@ -17,11 +17,16 @@ MOST_TAGS: Final = 16
 def openai_hint(fields: JSONObject) -> Attribution:
     """Return the attribution of an OpenAI body: `safety_identifier`, `user`, `metadata`."""
     subject = label(fields.get("safety_identifier")) or label(fields.get("user"))
-    return Attribution(subject=subject, tags=tags(fields.get("metadata")))
+    metadata = fields.get("metadata")
+    if subject is None and not metadata:
+        return NOBODY
+    return Attribution(subject=subject, tags=tags(metadata))
 
 
 def tags(value: Any) -> tuple[tuple[str, str], ...]:
     """Return the first pairs of an object whose names and values are plain text, sorted."""
+    if not value:
+        return ()
     pairs = islice(mapping(value).items(), MOST_TAGS)
     return tuple(
         sorted((key, given) for key, given in pairs if label(key) and label(given) is not None)

@@ -42,6 +42,8 @@ class _Report:
         return next((mapping(self.raw[n]) for n in names if mapping(self.raw.get(n))), {})
 
     def first(self, inside: JSONObject, names: tuple[str, ...], *, spoils: bool) -> int | None:
+        if not inside:
+            return None
         for name in names:
             value = inside.get(name)
             if value is None:
@@ -65,6 +67,8 @@ class _Report:
 
 
 def _quantity(value: Any) -> int | None:
+    if type(value) is int:
+        return value if 0 <= value <= MAX_QUANTITY else None
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         return None
     if not 0 <= value <= MAX_QUANTITY or value % 1 != 0:

@@ -56,9 +56,9 @@ def bound_request(request: Mapping[str, Any], media: MediaBounds) -> int:
     while pending:
         field, value, times, is_result = pending.pop()
         if isinstance(value, str):
-            words = _bytes(value) if is_result else _words(field, value)
-            total += times * (_LEAF_TOKENS + words)
-        elif isinstance(value, Mapping):
+            is_words = is_result or not is_media_text(field, value)
+            total += times * (_LEAF_TOKENS + (_bytes(value) if is_words else 0))
+        elif type(value) is dict or isinstance(value, Mapping):
             total += times * _FRAME_TOKENS
             found = media_of(value)
             if found is not None:
@@ -74,10 +74,6 @@ def bound_request(request: Mapping[str, Any], media: MediaBounds) -> int:
         else:
             total += times * _NUMBER_TOKENS
     return total
-
-
-def _words(field: object, text: str) -> int:
-    return 0 if is_media_text(field, text) else _bytes(text)
 
 
 def _bytes(text: str) -> int:

@@ -22,7 +22,7 @@ from meter.tokens.prompt import (
     response_format_of,
 )
 from meter.tokens.records import InputEstimate
-from meter.tokens.shapes import list_of, mapping_of, text_of
+from meter.tokens.shapes import is_mapping, list_of, mapping_of, text_of
 
 
 def estimate(request: Mapping[str, Any], model: str) -> InputEstimate:
@@ -36,7 +36,7 @@ def estimate(request: Mapping[str, Any], model: str) -> InputEstimate:
         choice=_choice(request.get("tool_choice") or request.get("function_call")),
         must_call=request.get("tool_choice") in ("required", "any"),
         one_by_one=request.get("parallel_tool_calls") is False,
-        thinks=isinstance(request.get("reasoning"), Mapping)
+        thinks=is_mapping(request.get("reasoning"))
         or mapping_of(request.get("thinking")).get("type") == "enabled",
     )
     if is_openai(model):
@@ -77,7 +77,7 @@ def _role(message: object) -> object:
 
 def _calls(message: Mapping[str, Any]) -> Iterator[FunctionCall]:
     functions = [mapping_of(call).get("function") for call in list_of(message.get("tool_calls"))]
-    if isinstance(message.get("function_call"), Mapping):
+    if is_mapping(message.get("function_call")):
         functions.append(message["function_call"])
     for value in functions:
         function = mapping_of(value)

@@ -15,6 +15,10 @@ from meter.tokens.shapes import mapping_of, text_of
 Kind = Literal["image", "file", "audio", "video"]
 
 _MAX_DECODED_CHARS: Final = 40_000_000
+_PLACES: Final = frozenset({
+    "type", "image_url", "input_audio", "source", "inlineData", "inline_data", "fileData",
+    "file_data",
+})  # fmt: skip
 _DATA_FIELDS: Final = ("data", "file_data")
 _BY_MARK: Final[tuple[tuple[str, Kind], ...]] = (
     ("iVBORw0KGgo", "image"),
@@ -58,6 +62,8 @@ def media_of(part: Mapping[str, Any]) -> Media | None:
     Reads OpenAI's `image_url`, `input_image`, `file`, `input_file` and `input_audio`, Anthropic's
     `source`, Gemini's `inlineData` and `fileData`, in snake case as well.
     """
+    if _PLACES.isdisjoint(part):
+        return None
     detail = text_of(part.get("detail"))
     image = part.get("image_url")
     if image or part.get("type") == "input_image":

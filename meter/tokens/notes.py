@@ -26,7 +26,7 @@ def notes_on(request: Mapping[str, Any], known: ModelEncoding) -> tuple[str, ...
     hosted = hosted_tools(request)
     if hosted:
         notes.append(f"What hosted tools read is not counted: {', '.join(hosted)}.")
-    for field, reason in _STORED.items():
+    for field, reason in () if _STORED.keys().isdisjoint(request) else _STORED.items():
         if request.get(field) and (field != "prompt" or isinstance(request[field], Mapping)):
             notes.append(f"Counted without `{field}`: {reason}.")
     return tuple(notes)

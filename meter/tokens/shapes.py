@@ -5,13 +5,20 @@ Knows nothing of requests or tokens. Called by the estimating modules of this pa
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 
 def mapping_of(value: object) -> Mapping[str, Any]:
     """Return the value when it is a JSON object, else an empty one."""
-    # Parsed JSON is made of plain dicts, and asking for the abstract class takes ten times as long.
-    return value if type(value) is dict or isinstance(value, Mapping) else {}
+    return value if is_mapping(value) else {}
+
+
+def is_mapping(value: object) -> TypeGuard[Mapping[str, Any]]:
+    """Tell whether the value is a JSON object.
+
+    Parsed JSON is made of plain dicts, and asking for the abstract class takes ten times as long.
+    """
+    return type(value) is dict or (value is not None and isinstance(value, Mapping))
 
 
 def list_of(value: object) -> list[Any]:

@@ -96,7 +96,9 @@ def decompressor_for(content_encoding: str | None, limit_bytes: int = LIMIT_BYTE
 
     An encoding that cannot be read gives one that has `failed` from the start.
     """
-    names = [name.strip().lower() for name in (content_encoding or "").split(",")]
+    if not content_encoding:
+        return Decompressor()
+    names = [name.strip().lower() for name in content_encoding.split(",")]
     names = [name for name in names if name not in ("", "identity")]
     if len(names) > _STAGES_LIMIT:
         return Decompressor(failed=f"found {len(names)} stacked encodings, expected at most 4")
