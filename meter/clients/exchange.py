@@ -5,8 +5,9 @@ Both in threads and in event loops (asyncio; trio through anyio). Called by both
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import TypeVar
 
 import anyio.to_thread
@@ -62,6 +63,18 @@ def open_call(
     )
     call.estimate()
     return call
+
+
+def plain_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return headers by their lower-case names.
+
+    The libraries' own objects decode all headers anew for each one that is asked for.
+    """
+    plain: dict[str, str] = {}
+    for name, value in raw:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        plain[key] = f"{plain[key]}, {text}" if key in plain else text
+    return plain
 
 
 def is_json(headers: Mapping[str, str]) -> bool:
@@ -186,12 +199,11 @@ def note_unanswered(
 
 def begun(call: OpenCall, path: str, status: int, headers: Mapping[str, str]) -> bool:
     """Note that an answer began; return whether it has a body to watch."""
-    plain = dict(headers)
-    if is_repeated(status, plain):
+    if is_repeated(status, headers):
         remember_failure(call.call.operation_id, path, call.request_body)
     else:
         forget_failure()
-    call.start(status, plain)
+    call.start(status, headers)
     if status == _SWITCHING_PROTOCOLS:
         # From here on the connection speaks another protocol, past the transport.
         close(call, Outcome.COMPLETED)
@@ -230,16 +242,26 @@ async def _wait(future: Future[Result], seconds: float) -> Result:
         return future.result()
     if not in_asyncio():
         return await anyio.to_thread.run_sync(future.result, seconds, abandon_on_cancel=True)
-    wrapped = asyncio.wrap_future(future)
+    loop = asyncio.get_running_loop()
+    woken: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    def tell(_answered: Future[Result]) -> None:
+        with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits any more
+            loop.call_soon_threadsafe(wake)
+
+    future.add_done_callback(tell)
+    patience = loop.call_later(seconds, wake)
     try:
-        await asyncio.wait({wrapped}, timeout=seconds)
+        await woken
     finally:
-        if not wrapped.done():
-            # Nobody looks at it any more, and that is no error.
-            wrapped.add_done_callback(lambda late: late.cancelled() or late.exception())
-    if not wrapped.done():
+        patience.cancel()
+    if not future.done():
         raise TimeoutError
-    return wrapped.result()
+    return future.result()
 
 
 def _without_ledger(call: OpenCall, settings: Settings, error: BaseException) -> Answer | None:

@@ -49,23 +49,23 @@ class MeterTransport(httpx2.BaseTransport):
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request, unless the ledger refuses it. Raises what the inner transport raises."""
-        settings = self.pipeline.settings
-        call = _opened(self.pipeline, request, _body_of(request))
+        settings, path = self.pipeline.settings, _path_of(request)
+        headers = exchange.plain_headers(request.headers.raw)
+        call = _opened(self.pipeline, request, path, headers, _body_of(request, headers))
         refusal = exchange.ask(call, settings)
         if refusal is not None:
             return _given(refusal, call)
         try:
             response = self.inner.handle_request(_outgoing(request, call))
         except BaseException as error:
-            exchange.note_unanswered(
-                call, _path_of(request), error, NEVER_SENT, httpx2.TimeoutException
-            )
+            exchange.note_unanswered(call, path, error, NEVER_SENT, httpx2.TimeoutException)
             raise
         stream = response.stream
         assert isinstance(stream, httpx2.SyncByteStream)
-        if not exchange.begun(call, _path_of(request), response.status_code, response.headers):
+        answered = exchange.plain_headers(response.headers.raw)
+        if not exchange.begun(call, path, response.status_code, answered):
             return response
-        return _handed_on(response, call, _Stream(stream, call, settings, response.headers))
+        return _handed_on(response, call, answered, _Stream(stream, call, settings, answered))
 
     def __enter__(self) -> "MeterTransport":
         """Enter the inner transport too."""
@@ -107,27 +107,28 @@ class AsyncMeterTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request, unless the ledger refuses it. Raises what the inner transport raises."""
-        settings = self.pipeline.settings
-        body = await _async_body_of(request)
+        settings, path = self.pipeline.settings, _path_of(request)
+        headers = exchange.plain_headers(request.headers.raw)
+        body = await _async_body_of(request, headers)
+        given = (self.pipeline, request, path, headers, body)
         if len(body) > HEAVY_BODY_BYTES:
-            call = await anyio.to_thread.run_sync(_opened, self.pipeline, request, body)
+            call = await anyio.to_thread.run_sync(_opened, *given)
         else:
-            call = _opened(self.pipeline, request, body)
+            call = _opened(*given)
         refusal = await exchange.ask_async(call, settings)
         if refusal is not None:
             return _given(refusal, call)
         try:
             response = await self.inner.handle_async_request(_outgoing(request, call))
         except BaseException as error:
-            exchange.note_unanswered(
-                call, _path_of(request), error, NEVER_SENT, httpx2.TimeoutException
-            )
+            exchange.note_unanswered(call, path, error, NEVER_SENT, httpx2.TimeoutException)
             raise
         stream = response.stream
         assert isinstance(stream, httpx2.AsyncByteStream)
-        if not exchange.begun(call, _path_of(request), response.status_code, response.headers):
+        answered = exchange.plain_headers(response.headers.raw)
+        if not exchange.begun(call, path, response.status_code, answered):
             return response
-        return _handed_on(response, call, _AsyncStream(stream, call, settings, response.headers))
+        return _handed_on(response, call, answered, _AsyncStream(stream, call, settings, answered))
 
     async def __aenter__(self) -> "AsyncMeterTransport":
         """Enter the inner transport too."""
@@ -162,13 +163,15 @@ class _AsyncStream(AsyncPassage, httpx2.AsyncByteStream):
     time_out = httpx2.TimeoutException
 
 
-def _opened(pipeline: Pipeline, request: httpx2.Request, body: bytes) -> OpenCall:
+def _opened(
+    pipeline: Pipeline, request: httpx2.Request, path: str, headers: dict[str, str], body: bytes
+) -> OpenCall:
     return exchange.open_call(
         pipeline,
         host=request.url.netloc.decode("ascii"),
         method=request.method,
-        path=_path_of(request),
-        headers=request.headers,
+        path=path,
+        headers=headers,
         body=body,
     )
 
@@ -177,20 +180,21 @@ def _path_of(request: httpx2.Request) -> str:
     return request.url.raw_path.decode("ascii")
 
 
-def _body_of(request: httpx2.Request) -> bytes:
+def _body_of(request: httpx2.Request, headers: dict[str, str]) -> bytes:
     """Return a JSON body that lies in memory, or a form of bounded size; else nothing is read."""
     body = request.stream
-    in_memory = isinstance(body, httpx2.ByteStream) and exchange.is_json(request.headers)
-    is_form = isinstance(body, httpx2.SyncByteStream) and exchange.is_form(request.headers)
-    return request.read() if in_memory or is_form else b""
+    if isinstance(body, httpx2.ByteStream) and exchange.is_json(headers):
+        return request.read()
+    is_form = isinstance(body, httpx2.SyncByteStream) and exchange.is_form(headers)
+    return request.read() if is_form else b""
 
 
-async def _async_body_of(request: httpx2.Request) -> bytes:
+async def _async_body_of(request: httpx2.Request, headers: dict[str, str]) -> bytes:
     """Return what `_body_of` does."""
     body = request.stream
-    if isinstance(body, httpx2.AsyncByteStream) and exchange.is_form(request.headers):
+    if isinstance(body, httpx2.AsyncByteStream) and exchange.is_form(headers):
         return await request.aread()
-    return _body_of(request)
+    return _body_of(request, headers)
 
 
 def _outgoing(request: httpx2.Request, call: OpenCall) -> httpx2.Request:
@@ -212,10 +216,16 @@ def _outgoing(request: httpx2.Request, call: OpenCall) -> httpx2.Request:
 
 
 def _handed_on(
-    response: httpx2.Response, call: OpenCall, stream: _Stream | _AsyncStream
-) -> httpx2.Response:
+    response: httpx2.Response, call: OpenCall, answered: dict[str, str],
+    stream: _Stream | _AsyncStream,
+) -> httpx2.Response:  # fmt: skip
     """Return the answer with its body watched, and otherwise as it came."""
-    dropped = exchange.dropped_headers(call, response.headers)
+    dropped = exchange.dropped_headers(call, answered)
+    if not dropped and not response.is_closed:
+        # As the client itself puts a stream of its own around this one.
+        response.stream = stream
+        response.extensions["meter_call_id"] = str(call.call.id)
+        return response
     headers = response.headers.raw
     if dropped:
         headers = [(name, value) for name, value in headers if name.lower() not in dropped]

@@ -174,13 +174,22 @@ async def test_cancelling_before_the_reservation_sends_nothing(
     assert store.events == []
 
 
+async def _end_when(seen: list[str], patience: asyncio.Timeout) -> None:
+    """Let a time-out run out as soon as something was seen."""
+    while not seen:
+        await asyncio.sleep(0.005)
+    patience.reschedule(asyncio.get_running_loop().time())
+
+
 async def test_a_timeout_around_the_call_cancels_it(open_client: Open, store: MemoryStore) -> None:
     never = threading.Event()
     seen: list[str] = []
     with Upstream([SSE_HEAD, event(delta("one")), never]) as upstream:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
+            async with asyncio.timeout(None) as patience:
+                ends = asyncio.create_task(_end_when(seen, patience))
                 await first_line(open_client(upstream), seen)
+        await ends
         never.set()
     assert seen
     assert store.event.outcome is Outcome.CLIENT_CLOSED
