@@ -267,9 +267,10 @@ def estimated(name: str) -> str:
 def proofs(surface: Surface, name: str, sources: dict[str, str]) -> Iterator[str]:
     """Yield the tests of the endpoint's own room that name it, or the end of one of its paths."""
     room = f"tests/{_room_of(name)}/"
-    ends = [re.split(r"[/: ]", call)[-1] for call in surface.calls]
+    ends = [end for call in surface.calls for end in re.split(r"[/: ]", call)[-2:]]
     # A look at some work is tested with the work itself.
     words = {name, _LOOK.sub("", name), *(end for end in ends if len(end) > 3)}
+    words -= {"chat"} if room.endswith("/openai/") else set()
     named = re.compile("|".join(rf"""["'/:.]{re.escape(word)}\b""" for word in sorted(words)))
     for path, source in sources.items():
         if path.startswith(room) and named.search(source):
