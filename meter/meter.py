@@ -69,6 +69,7 @@ class Meter:
     def __init__(self, url: str | None = None, *, read_only: bool = False, **settings: Any) -> None:
         """Open the ledger; a fresh SQLite file is created and migrated."""
         from meter.crediting import PrepaidCredit
+        from meter.imported import ImportedPrices
         from meter.pipeline import Pipeline
         from meter.prices.book import PriceBook
         from meter.store.ledger import Ledger
@@ -80,6 +81,12 @@ class Meter:
         self.upstreams: StoredUpstreams = self._ledger.upstreams
         self.credits = PrepaidCredit(self._ledger.credits, read_only=read_only)
         self.prices = PriceBook.bundled(self.settings.rate_files)
+        self._imported = ImportedPrices(self.prices, self._ledger.price_files)
+        try:
+            self._imported.refresh()
+        except BaseException:
+            self._ledger.close()
+            raise
         self._warming = False
         self.pipeline: Pipeline = Pipeline(
             self._ledger.store, self.prices, self.settings, calibrator=self._ledger.learner

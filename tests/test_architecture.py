@@ -27,6 +27,7 @@ FLOORS = {
     "meter.store": 1,
     "meter.tokens": 1,
     "meter.wire": 1,
+    "meter.imported": 2,
     "meter.pipeline": 2,
     "meter.clients": 3,
     "meter.exports": 3,

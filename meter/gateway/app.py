@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from meter.clock import new_id
 from meter.core.ports import Answer
-from meter.errors import StoreError
+from meter.errors import InputError, StoreError
 from meter.gateway.line import AsgiLine, Line, Receive, Send
 from meter.gateway.listing import is_listing, listed
 from meter.gateway.measuring import CONTENT_TYPE, Measures
@@ -254,10 +254,13 @@ class Gateway:
                 )
                 if found:
                     logger.warning("%d calls were lost and are listed as unsettled", found)
+                await loop.run_in_executor(self.services.threads, self.services.imported.refresh)
                 if not self.services.tenants.is_shared:
                     await look_after(self.services)
             except StoreError as error:
                 logger.warning("could not look for lost calls: %s", error)
+            except InputError as error:
+                logger.error("the prices stay as they were: %s", error)
             except Exception:
                 logger.exception("a fault of the gateway itself, while it looked for lost calls")
 

@@ -16,7 +16,9 @@ from meter.gateway.retries import Retries
 from meter.gateway.routing import Router
 from meter.gateway.tenants import Tenants
 from meter.gateway.upstreams import Upstreams
+from meter.imported import ImportedPrices
 from meter.pipeline import Pipeline
+from meter.prices.book import PriceBook
 from meter.store.ledger import Ledger
 
 logger = logging.getLogger("meter.gateway")
@@ -38,6 +40,9 @@ class Services:
         self.keyring = Keyring(ledger.keys, settings.key_cache_seconds, self.threads)
         self.door = Door(pipeline, ledger, self.threads)
         self.tenants = Tenants(ledger.owned, self.threads, is_shared=settings.allow_stored_objects)
+        # A price book, as the façade makes it: what is imported is laid over it in place.
+        assert isinstance(pipeline.prices, PriceBook)
+        self.imported = ImportedPrices(pipeline.prices, ledger.price_files)
         self.retries = Retries()
         self.client = Client()
         self._endings: set[asyncio.Task[None]] = set()

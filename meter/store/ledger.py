@@ -29,6 +29,7 @@ from meter.store.keys import Keys
 from meter.store.ledger_store import LedgerStore
 from meter.store.migrating import current_revision, head_revision, require_current
 from meter.store.owned import OwnedObjects
+from meter.store.price_files import PriceFiles
 from meter.store.read_only import SENTENCE, ReadOnlyStore
 from meter.store.reads import AccuracyRow, BudgetRow, CallRow, TimingRow, UsageRow
 from meter.store.spool import SpoolingStore
@@ -74,6 +75,7 @@ class Ledger:
             learns = settings.calibrate and not read_only
             self.learner = Learner(self.calibrations) if learns else None
             self.owned = OwnedObjects(self._engine)
+            self.price_files = PriceFiles(self._engine)
             self.credits = Credits(self._engine)
             if not read_only:
                 self.credits.lapse(now_us())
