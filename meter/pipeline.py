@@ -12,7 +12,7 @@
     call.close(outcome) -> future       exactly once: settled, rated, recorded
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -65,11 +65,15 @@ class Pipeline:
         path: str,
         content_type: str | None,
         body: bytes,
-        attribution: Attribution,
+        attribution: Attribution | Callable[[Attribution], Attribution],
         operation_id: UUID | None = None,
         count_always: bool = False,
+        upstream: str | None = None,
     ) -> "OpenCall":
-        """Read a request that is about to leave. Sends, writes and waits for nothing."""
+        """Read a request that is about to leave. Sends, writes and waits for nothing.
+
+        `attribution` wins over the hints in the request, or is made of them by a function.
+        """
         reading = dialect.read(method, path, content_type, body)
         if not self.settings.inject_usage and reading.strip_usage:
             reading = replace(reading, body=None, strip_usage=False)
@@ -81,9 +85,14 @@ class Pipeline:
             provider=reading.provider,
             endpoint=reading.endpoint,
             model_requested=reading.model,
-            attribution=attribution.over(reading.hint),
+            attribution=(
+                attribution.over(reading.hint)
+                if isinstance(attribution, Attribution)
+                else attribution(reading.hint)
+            ),
             streaming=reading.streaming,
             path=None if reading.metered else path.partition("?")[0],
+            upstream=upstream,
         )
         return OpenCall(self, dialect, reading, call, body, count_always)
 

@@ -27,7 +27,7 @@ _KEPT_HERE: Final = frozenset(
 )  # fmt: skip
 
 # What an upstream says to its own clients about its own host.
-_NOT_HANDED_ON: Final = frozenset(
+_OF_ITS_HOST: Final = frozenset(
     {
         "set-cookie", "alt-svc", "strict-transport-security", "public-key-pins", "nel",
         "report-to", "access-control-allow-origin", "access-control-allow-credentials",
@@ -36,7 +36,11 @@ _NOT_HANDED_ON: Final = frozenset(
     }
 )  # fmt: skip
 
+_NOT_SENT: Final = _HOP_BY_HOP | _KEPT_HERE
+_NOT_HANDED_ON: Final = _HOP_BY_HOP | _OF_ITS_HOST
+_ORDINARY: Final = frozenset({"keep-alive", "close"})
 _OWN: Final = "x-meter-"
+_OWN_BYTES: Final = _OWN.encode()
 _READABLE: Final = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "identity"})
 
 Header = tuple[str, str]
@@ -46,7 +50,7 @@ def outgoing(
     headers: Iterable[Header], fields: Mapping[str, str], upstream: Upstream, shape: Shape
 ) -> list[Header]:
     """Return the headers to send upstream: the client's, with the upstream's credential."""
-    dropped = _HOP_BY_HOP | _KEPT_HERE | _named_in(fields.get("connection", ""))
+    dropped = _with_named(_NOT_SENT, fields.get("connection"))
     sent = [
         (name, _readable(value) if name == "accept-encoding" else value)
         for name, value in headers
@@ -60,18 +64,22 @@ def handed_on(
     raw: Iterable[tuple[bytes, bytes]], fields: Mapping[str, str], edited: frozenset[str]
 ) -> list[tuple[bytes, bytes]]:
     """Return the upstream's headers for the client; `edited` are no longer true of the body."""
-    dropped = _HOP_BY_HOP | _NOT_HANDED_ON | edited | _named_in(fields.get("connection", ""))
-    kept = ((name.lower(), value) for name, value in raw)
+    dropped = _with_named(_NOT_HANDED_ON, fields.get("connection"))
+    if edited:
+        dropped |= edited
+    kept = [(name.lower(), value) for name, value in raw]
     return [
         (name, value)
         for name, value in kept
-        if name.decode("latin-1") not in dropped and not name.startswith(_OWN.encode())
+        if name.decode("latin-1") not in dropped and not name.startswith(_OWN_BYTES)
     ]
 
 
-def _named_in(connection: str) -> frozenset[str]:
-    """Return the headers that a Connection header declares to be of this connection only."""
-    return frozenset(name.strip().lower() for name in connection.split(",") if name.strip())
+def _with_named(dropped: frozenset[str], connection: str | None) -> frozenset[str]:
+    """Add the headers that a Connection header declares to be of this connection only."""
+    if connection is None or connection in _ORDINARY:
+        return dropped
+    return dropped | {name.strip().lower() for name in connection.split(",") if name.strip()}
 
 
 def _readable(accepted: str) -> str:

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -171,14 +170,13 @@ class Relay:
             path=upstream.path_of(request.target),
             content_type=request.fields.get("content-type"),
             body=body,
-            attribution=attribution_of(self._key),
+            attribution=lambda hint: attribution_of(self._key, hint, request.fields),
+            upstream=upstream.name,
             operation_id=self._operation_id
             or self._services.retries.operation_of(
                 self._key.id, request.target, self._body, request.fields.get(RETRY_COUNT_HEADER, "")
             ),
         )
-        attribution = attribution_of(self._key, call.reading.hint, request.fields)
-        call.call = replace(call.call, attribution=attribution, upstream=upstream.name)
         call.estimate()
         return call
 

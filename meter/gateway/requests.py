@@ -7,6 +7,7 @@ ways is rejected. Called by `app`.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, unquote_plus
 
@@ -14,6 +15,8 @@ from meter.gateway.rejections import Rejected
 from meter.providers.provider import Shape
 from meter.store.keys import PREFIX
 
+_KNOWN_PATHS: Final = 1024
+_LONG_PATH: Final = 200
 _SAFE: Final = re.compile(r"/(?:[A-Za-z0-9\-._~!$&'()*+,=:@/]|%[0-9A-Fa-f]{2})*")
 _DOTS: Final = frozenset({".", ".."})
 _PREFIXES: Final = ("/v1/", "/v1beta/")
@@ -64,10 +67,13 @@ class Request:
 def read_request(scope: Mapping[str, Any]) -> Request:
     """Return the request of an ASGI scope. Raises: Rejected."""
     method = scope["method"].upper()
-    headers = tuple(_decoded(scope["headers"]))
+    headers = _decoded(scope["headers"])
     fields = dict(headers)
-    path = _checked_path(scope)
-    shape = shape_of(path, fields)
+    raw = scope.get("raw_path") or scope["path"].encode()
+    read_path = _read_path if len(raw) > _LONG_PATH else _known_path
+    path, shape = read_path(raw, scope.get("root_path", ""))
+    if shape == "openai" and "anthropic-version" in fields:
+        shape = shape_of(path, fields)
     if not path.startswith(_PREFIXES):
         raise Rejected(
             404, "unknown_url", "found no API under this path, expected /v1/ or /v1beta/"
@@ -81,7 +87,7 @@ def read_request(scope: Mapping[str, Any]) -> Request:
             "found a compressed body, expected a plain one",
             closes=True,
         )
-    query, in_query = _without_key(scope["query_string"])
+    query, in_query = _without_key(scope["query_string"]) if scope["query_string"] else ("", "")
     length = fields.get("content-length")
     return Request(
         method=method,
@@ -108,10 +114,10 @@ def shape_of(path: str, fields: Mapping[str, str]) -> Shape:
     return "google" if _VERB.search(unquote(path)) else "openai"
 
 
-def _checked_path(scope: Mapping[str, Any]) -> str:
-    raw = scope.get("raw_path") or scope["path"].encode()
+def _read_path(raw: bytes, root_path: str) -> tuple[str, Shape]:
+    """Return a path that is safe, and whose API it is of where no header says more."""
     try:
-        path: str = raw.decode("ascii").removeprefix(scope.get("root_path", ""))
+        path: str = raw.decode("ascii").removeprefix(root_path)
     except UnicodeDecodeError:
         path = ""
     decoded = unquote(unquote(path))
@@ -127,17 +133,20 @@ def _checked_path(scope: Mapping[str, Any]) -> str:
         raise Rejected(
             400, "invalid_path", "found a path that can be read in two ways, expected a plain one"
         )
-    return path
+    return path, shape_of(path, {})
 
 
-def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, str]]:
-    for name, value in headers:
-        try:
-            yield name.decode("ascii").lower(), value.decode("utf-8")
-        except UnicodeDecodeError:
-            raise Rejected(
-                400, "invalid_header", "found a header that is not UTF-8, expected text"
-            ) from None
+_known_path: Final = lru_cache(_KNOWN_PATHS)(_read_path)
+"""Most requests have one of a few paths, which need not be read again."""
+
+
+def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
+    try:
+        return tuple([(name.decode("ascii").lower(), value.decode()) for name, value in headers])
+    except UnicodeDecodeError:
+        raise Rejected(
+            400, "invalid_header", "found a header that is not UTF-8, expected text"
+        ) from None
 
 
 def _without_key(query_string: bytes) -> tuple[str, str]:
