@@ -19,6 +19,7 @@ from typing import Any, Final
 from meter.clock import new_id
 from meter.core.ports import Answer
 from meter.errors import InputError, StoreError
+from meter.gateway.billing import billing_answer, is_billing
 from meter.gateway.line import AsgiLine, Line, Receive, Send
 from meter.gateway.listing import is_listing, listed
 from meter.gateway.measuring import CONTENT_TYPE, Measures
@@ -39,6 +40,7 @@ logger = logging.getLogger("meter.gateway")
 
 ADMIN: Final = "/meter/"
 _OWN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_MOST_ASKED_BYTES: Final = 65_536
 _SWEEP_SECONDS: Final = 60
 _CLIENT_CLOSED_STATUS: Final = 499
 _FAULT: Final = "this is a fault of the gateway itself: its log says more"
@@ -153,6 +155,12 @@ class Gateway:
             return
         if is_organization(request):
             answer = await answered(self.services, request, key)
+            visit.status = answer.status
+            await line.answer(answer)
+            return
+        if is_billing(request):
+            await line.body(_MOST_ASKED_BYTES)
+            answer = await billing_answer(self.services, request, key)
             visit.status = answer.status
             await line.answer(answer)
             return

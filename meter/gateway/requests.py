@@ -20,6 +20,9 @@ _LONG_PATH: Final = 200
 _SAFE: Final = re.compile(r"/(?:[A-Za-z0-9\-._~!$&'()*+,=:@/]|%[0-9A-Fa-f]{2})*")
 _DOTS: Final = frozenset({".", ".."})
 _PREFIXES: Final = ("/v1/", "/v1beta/")
+BILLING: Final = "/dashboard/billing/"
+"""Where chat front ends ask for a balance, with /v1 before it or without."""
+
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _KEY_HEADERS: Final = ("x-api-key", "x-goog-api-key", "api-key")
 # A verb behind a model's name; the names of fine-tuned models have colons of their own.
@@ -74,7 +77,7 @@ def read_request(scope: Mapping[str, Any]) -> Request:
     path, shape = read_path(raw, scope.get("root_path", ""))
     if shape == "openai" and "anthropic-version" in fields:
         shape = shape_of(path, fields)
-    if not path.startswith(_PREFIXES):
+    if not path.startswith((*_PREFIXES, BILLING)):
         raise Rejected(
             404, "unknown_url", "found no API under this path, expected /v1/ or /v1beta/"
         )
