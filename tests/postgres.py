@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import psycopg
 
@@ -77,6 +77,11 @@ class PostgresServer:
         """Return SQLAlchemy's address of a database, with the psycopg driver."""
         folder = quote(str(self._socket_folder), safe="/")
         return f"postgresql+psycopg://postgres@/{database}?host={folder}"
+
+    @classmethod
+    def at(cls, url: str) -> "PostgresServer":
+        """Return the running server that an address leads to."""
+        return cls(Path(unquote(parse_qs(urlsplit(url).query)["host"][0])).parent)
 
     def kill(self) -> None:
         """Kill every process of the server with SIGKILL; it is started again by itself."""

@@ -115,14 +115,25 @@ class Provider:
 class Gateways:
     """`meter serve` as processes of one group, on one port that stays the same."""
 
-    def __init__(self, ledger: str, upstream: str, *, workers: int, **settings: object) -> None:
-        """Say what to serve; `start` starts it. `settings` are the product's, by name."""
-        self._options = ["--workers", str(workers), "--upstream", f"openai={upstream}/v1"]
+    def __init__(
+        self, ledger: str, upstream: str | None, *, workers: int, spool_path: Path | None = None,
+        **settings: object,
+    ) -> None:  # fmt: skip
+        """Say what to serve; `start` starts it. `settings` are the product's, by name.
+
+        `upstream` None: the settings say which. `spool_path`: else a folder of its own has it.
+        """
+        self._options = ["--workers", str(workers)]
+        if upstream is not None:
+            self._options += ["--upstream", f"openai={upstream}/v1"]
+        self._folder = Path(tempfile.mkdtemp(prefix="meter-spool-"))
+        self._spool = spool_path or self._folder / "meter.spool"
         self._environment = {
             **os.environ,
             "METER_DATABASE_URL": ledger,
             "METER_UPSTREAM_OPENAI_KEY": SECRET,
-            **{f"METER_{name.upper()}": str(value).lower() for name, value in settings.items()},
+            "METER_SPOOL_PATH": str(self._spool),
+            **{f"METER_{name.upper()}": _setting(value) for name, value in settings.items()},
         }
         self._port = 0
         self._process: subprocess.Popen[str] | None = None
@@ -158,6 +169,19 @@ class Gateways:
                 if time.monotonic() > until:
                     raise
                 time.sleep(0.05)
+
+    def is_ready(self) -> bool:
+        """Return whether a worker says that it can work."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=30):
+                return True
+        except OSError:
+            return False
+
+    def spools(self) -> list[Path]:
+        """Return the files of records that the ledger could not take yet."""
+        found = self._spool.parent.glob(f"{self._spool.name}*")
+        return [path for path in found if path.suffix != ".lock"]
 
     def kill(self) -> None:
         """Kill every process of the group with SIGKILL."""
@@ -195,6 +219,11 @@ class Gateways:
         """Stop them."""
         self.stop()
         self._log.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _setting(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True)
@@ -222,19 +251,20 @@ class Wish:
     output_tokens: int = 20
     delay_ms: int = 0
     leaves_after_bytes: int | None = None
+    cut_at: int = 0
 
     @property
     def header(self) -> str:
         """Return the header that the provider reads."""
         return (
             f"mode={self.mode};in={self.input_tokens};out={self.output_tokens};"
-            f"delay={self.delay_ms}"
+            f"delay={self.delay_ms};at={self.cut_at}"
         )
 
     @property
     def body(self) -> dict[str, Any]:
         """Return the request."""
-        is_stream = self.mode in ("stream", "cut", "endless", "twice")
+        is_stream = self.mode in ("stream", "cut", "cutat", "endless", "twice")
         body: dict[str, Any] = {
             "model": MODEL, "messages": MESSAGES, "max_tokens": self.max_tokens,
         }  # fmt: skip

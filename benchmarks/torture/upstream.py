@@ -10,6 +10,7 @@ It prints its port and serves until it is ended. The header `x-torture` says how
     fail     status 500                    busy     status 429
     reset    the connection is reset       stall    nothing comes at all
     half     a body cut in its middle      cut      a stream cut in its middle
+    cutat    a stream cut after the byte that `at` names, its head included, with an end or a reset
     endless  a stream that never ends      trickle  an answer one byte at a time
     twice    a stream with its usage sent again and again
 
@@ -26,6 +27,9 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 PIECES = 6
+_STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+)
 BATCH = {
     "id": "batch_1",
     "object": "batch",
@@ -57,6 +61,7 @@ class Wish:
     input_tokens: int = 10
     output_tokens: int = 5
     delay_s: float = 0.0
+    cut_at: int = 0
 
     @classmethod
     def read(cls, text: str) -> "Wish":
@@ -67,6 +72,7 @@ class Wish:
             int(given.get("in", 10)),
             int(given.get("out", 5)),
             float(given.get("delay", 0)) / 1000,
+            int(given.get("at", 0)),
         )
 
     def within(self, request: dict[str, int]) -> "Wish":
@@ -142,6 +148,8 @@ class Provider:
                 await writer.drain()
                 _reset(writer)
                 return False
+            case "cutat":
+                return await self._cut(writer, wish, marker)
             case "trickle":
                 await _trickle(writer, _head(200, len(body := _completion(wish, marker))) + body)
             case _:
@@ -150,28 +158,43 @@ class Provider:
         self.books.whole[marker] += wish.mode in ("whole", "trickle")
         return True
 
+    async def _cut(self, writer: asyncio.StreamWriter, wish: Wish, marker: str) -> bool:
+        whole = stream_bytes(wish.input_tokens, wish.output_tokens, marker)
+        writer.write(whole[: wish.cut_at])
+        await writer.drain()
+        self.books.whole[marker] += wish.cut_at >= len(whole)
+        if wish.cut_at % 2:
+            _reset(writer)
+        return False
+
     async def _stream(self, writer: asyncio.StreamWriter, wish: Wish, marker: str) -> bool:
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
-            b"transfer-encoding: chunked\r\n\r\n"
-        )
+        writer.write(_STREAM_HEAD)
         number = 0
         while wish.mode == "endless" or number < min(PIECES, wish.output_tokens):
-            _chunk(writer, _event(marker, content=" a"))
+            writer.write(_chunk(_event(marker, content=" a")))
             await writer.drain()
             number += 1
             if wish.mode == "cut" and number == PIECES // 2:
                 _reset(writer)
                 return False
             await asyncio.sleep(wish.delay_s)
-        _chunk(writer, _event(marker, finish="stop"))
+        writer.write(_chunk(_event(marker, finish="stop")))
         for _ in range(5 if wish.mode == "twice" else 1):
-            _chunk(writer, _event(marker, usage=wish.usage))
-        _chunk(writer, b"data: [DONE]\n\n")
+            writer.write(_chunk(_event(marker, usage=wish.usage)))
+        writer.write(_chunk(b"data: [DONE]\n\n"))
         writer.write(b"0\r\n\r\n")
         await writer.drain()
         self.books.whole[marker] += 1
         return True
+
+
+def stream_bytes(input_tokens: int, output_tokens: int, marker: str) -> bytes:
+    """Return a whole streamed answer as it goes over the wire."""
+    pieces = [_event(marker, content=" a")] * min(PIECES, output_tokens)
+    pieces += [_event(marker, finish="stop")]
+    pieces += [_event(marker, usage=Wish("", input_tokens, output_tokens).usage)]
+    pieces += [b"data: [DONE]\n\n"]
+    return _STREAM_HEAD + b"".join(_chunk(piece) for piece in pieces) + b"0\r\n\r\n"
 
 
 def _completion(wish: Wish, marker: str) -> bytes:
@@ -212,8 +235,8 @@ def _send(writer: asyncio.StreamWriter, status: int, body: bytes) -> None:
     writer.write(_head(status, len(body)) + body)
 
 
-def _chunk(writer: asyncio.StreamWriter, data: bytes) -> None:
-    writer.write(b"%x\r\n%b\r\n" % (len(data), data))
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 async def _trickle(writer: asyncio.StreamWriter, data: bytes) -> None:
