@@ -118,10 +118,11 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def running_server() -> Iterator[PostgresServer]:
+def running_server(**settings: str) -> Iterator[PostgresServer]:
     """Start a server on an empty cluster, and end it and remove its files at the end.
 
-    Raises: RuntimeError with the server's own words when it does not come up.
+    `settings` replace those of the tests, such as fsync="on". Raises: RuntimeError with the
+    server's own words when it does not come up.
     """
     # Not pytest's own folder: a socket's address may have 107 bytes and `nobody` must get in.
     folder = Path(tempfile.mkdtemp(prefix="meter-pg-"))
@@ -134,7 +135,7 @@ def running_server() -> Iterator[PostgresServer]:
             os.chown(folder, account.pw_uid, account.pw_gid)
         binaries = _binaries(folder, identity)
         _initialise(binaries, folder, identity)
-        with _supervised(binaries, folder, identity) as process:
+        with _supervised(binaries, folder, identity, {**_SETTINGS, **settings}) as process:
             server = PostgresServer(folder)
             _wait_until_ready(server, process, folder)
             yield server
@@ -174,7 +175,7 @@ def _initialise(binaries: Path, folder: Path, identity: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _supervised(
-    binaries: Path, folder: Path, identity: dict[str, Any]
+    binaries: Path, folder: Path, identity: dict[str, Any], settings: dict[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     socket_folder = folder / "socket"
     socket_folder.mkdir(mode=0o755)
@@ -182,7 +183,7 @@ def _supervised(
         os.chown(socket_folder, identity["user"], identity["group"])
     command = ["/bin/sh", "-c", _SUPERVISE, "sh", str(binaries / "postgres")]
     command += ["-D", str(folder / "cluster"), "-k", str(socket_folder)]
-    for name, value in _SETTINGS.items():
+    for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(

@@ -1,5 +1,6 @@
-"""`meter serve`, with a budget on and every call recorded, durability full."""
+"""`meter serve`, with every call recorded, durability full: on SQLite and on PostgreSQL."""
 
+import os
 import re
 import sys
 import time
@@ -9,10 +10,13 @@ from functools import partial
 from pathlib import Path
 
 from driving import Target
-from processes import SERVER_CORE, Running, running
+from processes import DRIVER_CORE, SERVER_CORE, Running, running
 
 from meter.meter import Meter
+from meter.store.migrating import upgrade
 from peers.contestant import Contestant
+
+_BEGIN_SECONDS = 60
 
 
 @contextmanager
@@ -22,7 +26,7 @@ def serving(
     *,
     with_budget: bool = True,
     database_url: str | None = None,
-    options: tuple[str, ...] = (),
+    workers: int = 1,
     core: int | None = SERVER_CORE,
 ) -> Iterator[tuple[Target, Running]]:
     """Run the gateway before the mock provider."""
@@ -32,8 +36,8 @@ def serving(
         if with_budget:
             meter.set_budget("wide", subject="bench", limit="1000000")
     command = [
-        sys.executable, "-m", "meter", "serve", "--port", "0",
-        "--upstream", f"openai=http://127.0.0.1:{port}/v1", *options,
+        sys.executable, "-m", "meter", "serve", "--port", "0", "--workers", str(workers),
+        "--upstream", f"openai=http://127.0.0.1:{port}/v1",
     ]  # fmt: skip
     environment = {
         "METER_DATABASE_URL": url,
@@ -45,17 +49,32 @@ def serving(
         log_path.open("w") as log,
         running(command, core=core, environment=environment, folder=folder, log=log) as server,
     ):
-        yield (
-            Target(
-                "127.0.0.1", _port_in(log_path), headers=(("authorization", f"Bearer {secret}"),)
-            ),
-            server,
-        )
+        headers = (("authorization", f"Bearer {secret}"),)
+        yield Target("127.0.0.1", _port_in(log_path), headers=headers), server
+
+
+@contextmanager
+def serving_on_postgresql(
+    port: int, folder: Path, *, workers: int = 1, core: int | None = SERVER_CORE
+) -> Iterator[tuple[Target, Running]]:
+    """Run the gateway on a PostgreSQL server of its own, which runs beside the driver."""
+    from tests.postgres import running_server
+
+    # The server's processes keep the core on which they are started.
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {DRIVER_CORE})
+    with running_server(fsync="on", full_page_writes="on", synchronous_commit="on") as postgres:
+        os.sched_setaffinity(0, before)
+        with postgres.fresh_database() as name:
+            url = postgres.url(name)
+            upgrade(url)
+            with serving(port, folder, database_url=url, workers=workers, core=core) as served:
+                yield served
 
 
 def _port_in(log: Path) -> int:
     """Return the port that the gateway says it serves on."""
-    until_s = time.monotonic() + 60
+    until_s = time.monotonic() + _BEGIN_SECONDS
     while time.monotonic() < until_s:
         found = re.search(r"Serving on http://[^ ]*:(\d+)\.", log.read_text())
         if found:
@@ -64,9 +83,20 @@ def _port_in(log: Path) -> int:
     raise TimeoutError(f"the gateway did not begin: {log.read_text()}")
 
 
-METER = Contestant("meter", "records, a budget, durability full, SQLite", serving)
+METER = Contestant("meter", "SQLite, a budget, every call recorded", serving)
 METER_WITHOUT_BUDGET = Contestant(
-    "meter without a budget",
-    "records, durability full, SQLite",
-    partial(serving, with_budget=False),
+    "meter, no budget", "SQLite, every call recorded", partial(serving, with_budget=False)
+)
+METER_ON_POSTGRESQL = Contestant(
+    "meter on PostgreSQL", "a budget, every call recorded", serving_on_postgresql
+)
+ONE_OF_TWO_CORES = Contestant(
+    "meter on PostgreSQL, 1 process",
+    "on any core",
+    partial(serving_on_postgresql, core=None),
+)
+TWO_OF_TWO_CORES = Contestant(
+    "meter on PostgreSQL, 2 processes",
+    "on any core",
+    partial(serving_on_postgresql, workers=2, core=None),
 )
