@@ -10,6 +10,7 @@ import access
 import data
 import filters
 import streamlit as st
+from data import Viewer
 from texts import t
 
 PAGES = ("spend", "users", "models", "calls", "budgets", "accuracy")
@@ -27,33 +28,52 @@ def main() -> None:
     filters.take_address()
     page, view = st.session_state.pop("_pending", (None, {}))
     st.session_state.update(view)
+    st.session_state["_opened"] = True
     try:
-        viewer = access.viewer()
-        names = [n for n in PAGES if viewer.sees_everything or n not in NOT_FOR_CUSTOMERS]
-        pages = {
-            name: st.Page(
-                f"pages/{name}.py", title=t(f"nav.{name}"), icon=f":material/{ICONS[name]}:",
-                url_path=name if name != "spend" else None, default=name == "spend",
-            )
-            for name in names
-        }  # fmt: skip
-        current = st.navigation(list(pages.values()), expanded=True)
-        if page is not None:
-            st.switch_page(pages[page])
-        filters.draw(viewer)
-        access.draw_sign_out(viewer)
-        try:
-            current.run()
-        finally:
-            filters.write_address()
+        _draw(page)
     except data.LedgerError as error:
-        if data.is_fresh():
-            st.info(t("empty.ledger", place=f"`{data.place()}`"), icon=":material/info:")
-            st.stop()
-        st.error(t("broken.ledger", error=error), icon=":material/error:")
-        if st.button(t("broken.try_again")):
-            data.forget()
-            st.rerun()
+        _draw_trouble(error)
+
+
+def _draw(page: str | None) -> None:
+    viewer = access.known()
+    pages = {
+        name: st.Page(
+            f"pages/{name}.py", title=t(f"nav.{name}"), icon=f":material/{ICONS[name]}:",
+            url_path=name, default=name == PAGES[0],
+        )
+        for name in PAGES
+        if _may_open(viewer, name)
+    }  # fmt: skip
+    position = "sidebar" if viewer else "hidden"
+    current = st.navigation(list(pages.values()), position=position, expanded=True)
+    if page in pages:
+        st.switch_page(pages[page])
+    if viewer is None:
+        access.draw_sign_in()
+        return
+    filters.draw(viewer)
+    access.draw_sign_out(viewer)
+    try:
+        current.run()
+    finally:
+        filters.write_address()
+
+
+def _may_open(viewer: Viewer | None, name: str) -> bool:
+    """Whether a page is there; before a person has signed in every address is kept."""
+    return viewer is None or viewer.sees_everything or name not in NOT_FOR_CUSTOMERS
+
+
+def _draw_trouble(error: Exception) -> None:
+    st.title(t("broken.title"))
+    if data.is_fresh():
+        st.info(t("empty.ledger", place=f"`{data.place()}`"), icon=":material/info:")
+        return
+    st.error(t("broken.ledger", error=error), icon=":material/error:")
+    if st.button(t("broken.try_again")):
+        data.forget()
+        st.rerun()
 
 
 main()

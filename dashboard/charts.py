@@ -265,4 +265,6 @@ def _time(field: str, span: str, starts: "pd.Series[str]") -> alt.X:
 
 
 def _amounts() -> alt.Axis:
-    return alt.Axis(format="~s", tickCount=5, gridColor=_GROUND, domain=False, labelLimit=80)
+    """Return an axis of numbers: 0.0005, 45, 12k."""
+    text = "abs(datum.value) < 10000 ? format(datum.value, '~g') : format(datum.value, '~s')"
+    return alt.Axis(labelExpr=text, tickCount=5, gridColor=_GROUND, domain=False, labelLimit=80)

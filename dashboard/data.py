@@ -20,13 +20,15 @@ from meter.clock import now_us
 from meter.config import Settings, load_settings
 from meter.core.money import nanos_to_decimal
 from meter.core.rates import STANDARD, RateCard, datetime_of
-from meter.core.rating import ChargeLine
+from meter.core.rating import Charge, ChargeLine
 from meter.core.units import UNITS
 from meter.core.windows import Span, Window
 from meter.errors import MeterError
 from meter.reports import comparing, forecasting, pacing, saving, unusual, whatif
+from meter.reports.charging import Book, charge_in
 from meter.reports.comparing import Move, Step, Totals
 from meter.reports.forecasting import Forecast
+from meter.store.credit import Credit, Grant
 from meter.store.keys import Key
 from meter.store.reads import AccuracyRow, BudgetRow, CallRow, TimingRow, UsageRow
 
@@ -59,8 +61,10 @@ class Viewer:
 class Question:
     """What the pages are about: a half-open interval, a zone, and what narrows the calls.
 
-    `span` is the step of time in which the interval is shown. `before` is the interval that it is
-    compared with, cut where this one is not over yet.
+    `book` says whose amounts are shown: "cost" (what we owe), "list" (the published price) or
+    "billed" (what the subjects owe); a customer only ever sees the last. `span` is the step of time
+    in which the interval is shown. `before` is the interval that it is compared with, cut where
+    this one is not over yet.
     """
 
     since: datetime
@@ -68,6 +72,7 @@ class Question:
     before: tuple[datetime, datetime]
     tz: str
     span: str = "day"
+    book: str = "cost"
     currency: str | None = None
     subject: str | None = None
     model: str | None = None
@@ -159,13 +164,13 @@ def _usage(
     return _opened(url).usage(by, since=since, until=until, tz=tz, **dict(filters)), asked
 
 
-def _asked(viewer: Viewer, question: Question) -> Question:
+def allowed(viewer: Viewer, question: Question) -> Question:
     """Return the question as this viewer may ask it."""
     if viewer.sees_everything:
         return question
     if viewer.subject is None:
         raise PermissionError("found a viewer without a subject, expected one to narrow to")
-    return replace(question, subject=viewer.subject)
+    return replace(question, subject=viewer.subject, book="billed")
 
 
 def _rows(
@@ -175,22 +180,35 @@ def _rows(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> list[UsageRow]:
-    asked = _asked(viewer, question)
+    asked = allowed(viewer, question)
     start, end = since or asked.since, until or asked.until
     rows, at = _usage(settings().database_url, by, start, end, asked.tz, asked.filters())
     _note(at)
-    return rows
+    return comparing.in_book(rows, asked.book)
+
+
+def _cube(viewer: Viewer, question: Question, group: str = "model") -> list[UsageRow]:
+    """Return the sums by step of time and group: most figures of a page follow from this answer."""
+    return _rows(viewer, question, question.span, group)
+
+
+def books_differ(viewer: Viewer, question: Question) -> bool:
+    """Whether cost, published price and what is billed are not the same in the interval."""
+    return comparing.books_differ(_cube(viewer, replace(question, book="cost")))
 
 
 def currencies(viewer: Viewer, question: Question) -> list[str]:
     """Return the currencies of the interval, the one of most calls first."""
-    rows = [row for row in _rows(viewer, question) if row.currency is not None]
-    return [str(row.currency) for row in sorted(rows, key=lambda row: -row.calls)]
+    calls: dict[str, int] = {}
+    for row in _cube(viewer, question):
+        if row.currency is not None:
+            calls[row.currency] = calls.get(row.currency, 0) + row.calls
+    return sorted(calls, key=lambda currency: (-calls[currency], currency))
 
 
 def figures(viewer: Viewer, question: Question) -> Figures:
     """Return the figures of the interval."""
-    return _figures(_rows(viewer, question), question.currency)
+    return _figures(_cube(viewer, question), question.currency)
 
 
 def figures_before(viewer: Viewer, question: Question) -> Figures:
@@ -211,15 +229,15 @@ def _figures(rows: Iterable[UsageRow], currency: str | None) -> Figures:
 
 def steps(viewer: Viewer, question: Question, group: str) -> tuple[list[Step], list[str | None]]:
     """Return what each step of time cost by "model" or "subject", the lesser groups folded."""
-    return comparing.steps(_rows(viewer, question, question.span, group), question.currency)
+    return comparing.steps(_cube(viewer, question, group), question.currency)
 
 
 def breakdown(viewer: Viewer, question: Question, group: str) -> list[dict[str, object]]:
     """Return a record for each value of a group, the dearest first."""
     rows: dict[str | None, list[UsageRow]] = {}
-    for row in _rows(viewer, question, group):
+    for row in _cube(viewer, question, group):
         if row.currency in (question.currency, None):
-            rows.setdefault(row.group[0], []).append(row)
+            rows.setdefault(row.group[1], []).append(row)
     records = []
     for name, found in rows.items():
         sums = _figures(found, question.currency)
@@ -234,7 +252,7 @@ def moves(viewer: Viewer, question: Question, group: str) -> list[dict[str, obje
         return []
     since, until = question.before
     before = _rows(viewer, question, group, since=since, until=until)
-    now = _rows(viewer, question, group)
+    now = comparing.regrouped(_cube(viewer, question, group), 1)
     return [_move(move) for move in comparing.moves(before, now, question.currency)]
 
 
@@ -264,7 +282,7 @@ def running(viewer: Viewer, question: Question) -> Running:
     starts = _starts(question.since, min(question.until, now), question)
     earlier = question.before[0]
     before_starts = _starts(earlier, question.since, question)
-    sums = comparing.running(_rows(viewer, question, question.span), currency, starts)
+    sums = comparing.running(_cube(viewer, question), currency, starts)
     rows = _rows(viewer, question, question.span, since=earlier, until=question.since)
     before = comparing.running(rows, currency, before_starts)
     return Running(
@@ -309,7 +327,7 @@ class Savings:
 
 def savings(viewer: Viewer, question: Question) -> Savings | None:
     """Return what cached input has saved, None where nothing was cached."""
-    if question.currency is None:
+    if question.currency is None or not _is_cost(viewer, question):
         return None
     rows = _rows(viewer, question, *saving.BY)
     found = saving.saving(rows, question.currency, _card)
@@ -321,6 +339,18 @@ def savings(viewer: Viewer, question: Question) -> Savings | None:
         written=nanos_to_decimal(found.write_nanos),
         full=nanos_to_decimal(found.full_nanos),
     )
+
+
+def _is_cost(viewer: Viewer, question: Question) -> bool:
+    """Whether the amounts of the question are those that the stored rate cards made."""
+    if allowed(viewer, question).book == "cost":
+        return True
+    asked = allowed(viewer, question)
+    rows, _ = _usage(
+        settings().database_url, (question.span, "model"), question.since, question.until,
+        question.tz, asked.filters(),
+    )  # fmt: skip
+    return not comparing.books_differ(rows)
 
 
 def _card(provider: str, model: str, card_id: str) -> RateCard | None:
@@ -361,7 +391,7 @@ def forecast(viewer: Viewer, question: Question) -> Forecast | None:
         return None
     zone = ZoneInfo(question.tz)
     today = datetime.now(zone).date()
-    rows = [r for r in _rows(viewer, question, "day") if r.currency == question.currency]
+    rows = [row for row in _cube(viewer, question) if row.currency == question.currency]
     spent = sum(row.cost_nanos or 0 for row in rows)
     of_today = sum(row.cost_nanos or 0 for row in rows if row.group[0] == today.isoformat())
     end = question.until.astimezone(zone).date()
@@ -414,8 +444,8 @@ def models(viewer: Viewer, question: Question | None = None) -> list[str]:
         return sorted({model for _, model in _names(settings().database_url)[1]})
     if question is None:
         return []
-    rows = _rows(viewer, replace(question, model=None, tag=None), "model")
-    return sorted({row.group[0] for row in rows if row.group[0]})
+    rows = _cube(viewer, replace(question, model=None, tag=None))
+    return sorted({row.group[1] for row in rows if row.group[1]})
 
 
 def every_model() -> list[str]:
@@ -463,7 +493,7 @@ def calls(
     limit: int = 50,
 ) -> list[CallRow]:
     """Return one page of calls."""
-    asked = _asked(viewer, question)
+    asked = allowed(viewer, question)
     more = {"search": search, "basis": basis, "outcome": outcome}
     filters = asked.filters() + tuple((name, text) for name, text in more.items() if text)
     found, at = _calls(
@@ -494,18 +524,29 @@ def duration_us(call: CallRow) -> int | None:
     return None if call.ended_us is None else call.ended_us - call.started_us
 
 
-def lines(call: CallRow) -> list[tuple[ChargeLine, Decimal, Decimal]]:
+def book_of(viewer: Viewer, question: Question) -> Book:
+    """Return whose amounts this viewer sees."""
+    book: Book = allowed(viewer, question).book  # type: ignore[assignment]
+    return book
+
+
+def charge(call: CallRow, book: Book) -> Charge:
+    """Return what a call costs in a price book, without its lines."""
+    return charge_in(call, book)
+
+
+def lines(call: CallRow, book: Book) -> list[tuple[ChargeLine, Decimal, Decimal]]:
     """Return the charge lines of a call, each with its exact price and amount."""
     return [
         (line, nanos_to_decimal(line.nanos), nanos_to_decimal(line.amount_nanos))
-        for line in call.lines
+        for line in ledger().lines(call, book)
     ]
 
 
-def card_source(call: CallRow) -> str:
+def card_source(call: CallRow, card_id: str) -> str:
     """Return where the rate card of a call came from, "" when the price book no longer has it."""
     for model in (call.model_served, call.model_requested):
-        card = _card(call.provider, model, call.rate_card_id or "") if model else None
+        card = _card(call.provider, model, card_id) if model else None
         if card is not None:
             return f"{card.source}, {card.checked}".strip(", ")
     return ""
@@ -531,7 +572,7 @@ def _timings(
 
 def timings(viewer: Viewer, question: Question) -> list[TimingRow]:
     """Return how long the newest calls of the interval took, by model."""
-    asked = _asked(viewer, question)
+    asked = allowed(viewer, question)
     return _timings(settings().database_url, asked.since, asked.until, asked.filters())
 
 
@@ -589,7 +630,7 @@ def price_points(found: Sequence[Price], units: Sequence[str]) -> list[Price]:
 
 def figures_with_output(viewer: Viewer, question: Question) -> Decimal | None:
     """Return what the calls of models that answer in tokens cost in the interval."""
-    rows = [row for row in _rows(viewer, question, "model") if row.output_tokens]
+    rows = [r for r in comparing.regrouped(_cube(viewer, question), 1) if r.output_tokens]
     return _figures(rows, question.currency).cost
 
 
@@ -597,7 +638,7 @@ def alternatives(
     viewer: Viewer, question: Question
 ) -> list[tuple[str, str | None, Decimal | None]]:
     """Return (model, currency, cost) of the interval's tokens on every other model in use."""
-    rows = [r for r in _rows(viewer, question, "model") if r.output_tokens]
+    rows = [r for r in comparing.regrouped(_cube(viewer, question), 1) if r.output_tokens]
     known = _names(settings().database_url)[1]
     found = whatif.alternatives(rows, known, ledger().prices, now_us())
     return [(a.model, a.currency, _decimal(a.cost_nanos)) for a in found if a.currency]
@@ -625,6 +666,7 @@ class BudgetView:
     window_end: datetime | None
     runs_out: datetime | None
     expected: Decimal | None
+    is_rolling: bool
 
 
 @st.cache_data(ttl=REFRESH_SECONDS, show_spinner=False)
@@ -670,7 +712,7 @@ def _budget_view(row: BudgetRow) -> BudgetView:
         scope=f"{budget.scope.kind} {budget.scope.value}".strip(),
         measure=str(budget.measure),
         unit=(budget.currency or "") if is_money else str(budget.measure),
-        window=str(budget.window.span),
+        window=budget.window.name,
         tz=budget.window.tz,
         limit=shown(budget.limit),
         spent=shown(standing.spent),
@@ -681,12 +723,13 @@ def _budget_view(row: BudgetRow) -> BudgetView:
         window_end=local(row.window_end_us),
         runs_out=local(paced.runs_out_us),
         expected=None if paced.expected is None else shown(paced.expected),
+        is_rolling=budget.window.is_rolling,
     )
 
 
 def limits_of(viewer: Viewer, question: Question, window: str) -> list[BudgetView]:
     """Return the money budgets over exactly what the question asks about, in such a window."""
-    asked = _asked(viewer, question)
+    asked = allowed(viewer, question)
     scope = "everything"
     if asked.subject:
         scope = f"subject {asked.subject}"
@@ -702,6 +745,68 @@ def limits_of(viewer: Viewer, question: Question, window: str) -> list[BudgetVie
         if view.scope == scope and view.unit == asked.currency and view.window == window
         and view.tz == asked.tz
     ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CreditView:
+    """The prepaid credit of a subject in one currency, and its grants; exact amounts."""
+
+    subject: str
+    currency: str
+    balance: Decimal
+    held: Decimal
+    free: Decimal
+    used: Decimal
+    grants: tuple["GrantView", ...]
+
+
+@dataclass(frozen=True)
+class GrantView:
+    """One credit grant; `ends` None: it never ends."""
+
+    amount: Decimal
+    left: Decimal
+    granted: datetime
+    ends: datetime | None
+    state: str
+    reason: str
+
+
+@st.cache_data(ttl=REFRESH_SECONDS, show_spinner=False)
+def _credits(url: str, subject: str | None) -> tuple[list[Credit], list[Grant], datetime]:
+    kept = _opened(url).credits
+    now = now_us()
+    return kept.accounts(now_us=now, subject=subject), kept.grants(subject), datetime.now(UTC)
+
+
+def credits(viewer: Viewer, *, subject: str | None = None) -> list[CreditView]:
+    """Return the prepaid credit that this viewer may see; of one subject where it is named."""
+    wanted = subject if viewer.sees_everything else viewer.subject
+    accounts, grants, at = _credits(settings().database_url, wanted)
+    _note(at)
+    return [
+        CreditView(
+            subject=one.subject,
+            currency=one.currency,
+            balance=nanos_to_decimal(one.balance_nanos),
+            held=nanos_to_decimal(one.held_nanos),
+            free=nanos_to_decimal(one.free_nanos),
+            used=nanos_to_decimal(one.used_nanos),
+            grants=tuple(
+                GrantView(
+                    amount=nanos_to_decimal(grant.amount_nanos),
+                    left=nanos_to_decimal(grant.left_nanos),
+                    granted=datetime_of(grant.granted_us),
+                    ends=None if grant.ends_us is None else datetime_of(grant.ends_us),
+                    state=grant.state_at(now_us()),
+                    reason=grant.reason,
+                )
+                for grant in grants
+                if (grant.subject, grant.currency) == (one.subject, one.currency)
+            ),
+        )
+        for one in accounts
+    ]
 
 
 @st.cache_data(ttl=KEY_SECONDS, show_spinner=False)
@@ -792,7 +897,7 @@ def trends(viewer: Viewer, question: Question, group: str) -> dict[str | None, l
     """Return for each value of a group what each step of time cost, as numbers to draw."""
     starts_known = {start: place for place, start in enumerate(starts(question))}
     found: dict[str | None, list[float]] = {}
-    for row in _rows(viewer, question, question.span, group):
+    for row in _cube(viewer, question, group):
         if row.currency == question.currency and row.group[0] in starts_known:
             line = found.setdefault(row.group[1], [0.0] * len(starts_known))
             line[starts_known[row.group[0]]] += float(nanos_to_decimal(row.cost_nanos or 0))
@@ -806,7 +911,7 @@ def starts(question: Question) -> list[str]:
 
 def count_values(viewer: Viewer, question: Question, group: str) -> int:
     """Return how many values of a group have calls in the interval."""
-    return len({row.group[0] for row in _rows(viewer, question, group)})
+    return len({row.group[1] for row in _cube(viewer, question, group)})
 
 
 def place() -> str:

@@ -22,6 +22,7 @@ ZONES = (
     "Australia/Sydney",
 )  # fmt: skip
 GROUPS = ("model", "subject")
+BOOKS = ("cost", "list", "billed")
 ORDERS = ("started", "cost", "duration", "input_tokens", "output_tokens")
 _MOST_DAYS = 400
 
@@ -51,6 +52,7 @@ FIELDS: Mapping[str, Field] = {
     "from": Field(None, _is_day),
     "to": Field(None, _is_day),
     "tz": Field(None, lambda text: text in available_timezones()),
+    "book": Field("cost", BOOKS.__contains__),
     "currency": Field(None, lambda text: len(text) == 3 and text.isalpha()),
     "subject": Field(None, _is_name),
     "model": Field(None, _is_name),
@@ -115,10 +117,12 @@ def draw(viewer: Viewer) -> Question:
         asked = question()
         if viewer.sees_everything:
             _draw_name("subject", data.subjects(viewer), t("all.subjects"))
+        else:
+            reset("subject", "book")
         _draw_name("model", data.models(viewer, asked), t("all.models"))
         _draw_name("tag", data.tags(viewer), t("all.tags"))
-        asked = question()
-        known = data.currencies(viewer, asked)
+        _draw_book(viewer)
+        known = data.currencies(viewer, question())
         _draw_currency(known)
         st.toggle(t("filter.live"), key="_live", value=st.session_state["live"] == "on",
                   on_change=_keep_live, help=t("filter.live.help"))  # fmt: skip
@@ -148,6 +152,7 @@ def question(currencies: list[str] | None = None, now: datetime | None = None) -
         before=before,
         tz=tz,
         span=span_of(since, until),
+        book=state.get("book") or "cost",
         currency=currency,
         subject=state.get("subject") or None,
         model=state.get("model") or None,
@@ -242,6 +247,14 @@ def _draw_name(name: str, known: list[str], everything: str) -> None:
     )  # fmt: skip
 
 
+def _draw_book(viewer: Viewer) -> None:
+    if not viewer.sees_everything:
+        return
+    if st.session_state["book"] != "cost" or data.books_differ(viewer, question()):
+        st.selectbox(t("filter.book"), BOOKS, key="book", format_func=lambda b: t(f"book.{b}"),
+                     help=t("filter.book.help"))  # fmt: skip
+
+
 def _draw_currency(known: list[str]) -> None:
     now = st.session_state.get("currency")
     if len(known) < 2 and (now is None or now in known):
@@ -272,12 +285,6 @@ def _keep_live() -> None:
     st.session_state["live"] = "on" if st.session_state["_live"] else "off"
 
 
-def subject() -> str | None:
-    """Return the subject that the view is narrowed to."""
-    found: str | None = st.session_state.get("subject")
-    return found or None
-
-
 def every() -> float | None:
     """Return after how many seconds the figures are read anew, None for not at all."""
     return float(data.REFRESH_SECONDS) / 2 if st.session_state.get("live") == "on" else None
@@ -285,5 +292,5 @@ def every() -> float | None:
 
 __all__ = [
     "FIELDS", "Field", "draw", "every", "interval", "language", "question", "reset", "span_of",
-    "subject", "take_address", "write_address",
+    "take_address", "write_address",
 ]  # fmt: skip

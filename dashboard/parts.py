@@ -1,11 +1,12 @@
 """Draw what several pages have in common: their head, figures, series with a legend, tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import access
@@ -16,20 +17,29 @@ import filters
 import pandas as pd
 import streamlit as st
 from data import Question, Viewer
-from texts import t
+from texts import t, value
 
 MOST_SERIES = 7
 _COST_COLUMNS = 5
 
 
 @contextmanager
-def page(title: str) -> Iterator[tuple[Viewer, Question]]:
-    """Draw a page's head, and when its figures were read; yield who asks and what."""
+def page(title: str | Callable[[Question], str]) -> Iterator[tuple[Viewer, Question]]:
+    """Draw a page's head, and when its figures were read; yield who asks and what.
+
+    What is yielded is already narrowed to what this viewer may ask.
+    """
+    if "_opened" not in st.session_state:
+        # The first visitor of a fresh server may land in the page's file itself, before the app
+        # has said which pages there are.
+        name = urlsplit(st.context.url or "").path.rpartition("/")[2]
+        st.session_state["_pending"] = (name or None, {})
+        st.switch_page("app.py", query_params=dict(st.query_params))
     viewer = access.viewer()
     data.begin_run()
-    asked = filters.question()
-    asked = filters.question(data.currencies(viewer, asked))
-    st.title(title)
+    known = data.currencies(viewer, filters.question())
+    asked = data.allowed(viewer, filters.question(known))
+    st.title(escaped(title if isinstance(title, str) else title(asked)))
     line = st.empty()
     yield viewer, asked
     line.caption(head_line(asked))
@@ -267,30 +277,78 @@ def budget_card(view: data.BudgetView) -> None:
         return f"{figures.count(int(number))} {t(f'value.{view.measure}')}"
 
     with st.container(border=True):
-        kind, _, value = view.scope.partition(" ")
-        scope = t("budgets.everything") if kind == "everything" else f"{kind} {value}"
+        kind, _, narrowed_to = view.scope.partition(" ")
+        scope = t("budgets.everything") if kind == "everything" else f"{kind} {narrowed_to}"
         st.markdown(f"**{escaped(view.name)}** · {escaped(t('budgets.scope', scope=scope))}")
-        window = (
-            t("budgets.window.total")
-            if view.window_end is None
-            else t("budgets.window", window=t(f"value.{view.window}"), tz=view.tz)
-        )
+        window = window_name(view)
         used = (view.used_permille or 0) / 1000
         share = figures.share(view.spent, view.limit)
         st.progress(min(used, 1.0), text=f"{t('budgets.used', share=share)} · {escaped(window)}")
+        st.metric(t("budgets.left"), shown(view.left))
+        parts = t("budgets.parts", spent=shown(view.spent), held=shown(view.held),
+                  limit=shown(view.limit))  # fmt: skip
+        st.caption(f"{escaped(parts)}<br>{escaped(_outlook(view, shown))}", unsafe_allow_html=True)
+
+
+def show_rest(count: int) -> None:
+    """Say how many more there are than are drawn."""
+    if count > 0:
+        st.caption(t("rest", count=figures.count(count)))
+
+
+def window_name(view: data.BudgetView) -> str:
+    """Return what a budget's window is called."""
+    if view.is_rolling:
+        return t("budgets.rolling", window=view.window.partition(":")[2])
+    if view.window_end is None:
+        return t("budgets.window.total")
+    return t("budgets.window", window=t(f"value.{view.window}"), tz=view.tz)
+
+
+def credit_card(view: data.CreditView, tz: str) -> None:
+    """Draw the prepaid credit of a subject, with its grants."""
+    with st.container(border=True):
+        st.markdown(f"**{escaped(view.subject)}** · {t('credit.title')}")
         with st.container(horizontal=True, gap="medium"):
-            st.metric(t("budgets.spent"), shown(view.spent), width="content")
-            st.metric(t("budgets.left"), shown(view.left), width="content")
-            st.metric(t("budgets.held"), shown(view.held), help=t("budgets.held.help"),
-                      width="content")  # fmt: skip
-            st.metric(t("budgets.limit"), shown(view.limit), width="content")
-        st.caption(escaped(_outlook(view, shown)))
+            for name in ("balance", "free", "held", "used"):
+                label = t("budgets.held") if name == "held" else t(f"credit.{name}")
+                text = figures.money(getattr(view, name), view.currency)
+                st.metric(label, text, width="content")
+        if view.balance < 0:
+            st.warning(t("credit.overrun"))
+        frame = pd.DataFrame(
+            [
+                {
+                    "granted": grant.granted,
+                    "amount": figures.money(grant.amount, view.currency),
+                    "left": figures.money(grant.left, view.currency),
+                    "ends": figures.moment(grant.ends)[:16] if grant.ends else t("never"),
+                    "state": value(grant.state),
+                    "reason": grant.reason,
+                }
+                for grant in view.grants
+            ]
+        )
+        if not frame.empty:
+            c = st.column_config
+            table(
+                frame,
+                {
+                    "granted": c.DatetimeColumn(t("col.granted"), timezone=tz,
+                                                format="YYYY-MM-DD HH:mm"),
+                    "amount": c.TextColumn(t("col.amount"), alignment="right"),
+                    "left": c.TextColumn(t("col.left"), alignment="right"),
+                    "ends": t("col.ends"), "state": t("col.state"), "reason": t("col.reason"),
+                },
+            )  # fmt: skip
 
 
 def _outlook(view: data.BudgetView, shown: Any) -> str:
     end = figures.moment(view.window_end)[:16]
-    if view.left <= 0:
+    if view.left <= 0 and not view.is_rolling:
         return t("budgets.ran_out", end=end) if view.window_end else t("budgets.ran_out.total")
+    if view.is_rolling:
+        return t("budgets.rolls")
     if view.runs_out is not None:
         return t("budgets.runs_out", at=figures.moment(view.runs_out)[:16])
     if not view.spent:

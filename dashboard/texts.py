@@ -37,6 +37,15 @@ TEXTS: dict[str, tuple[str, str]] = {
         "There is no time zone {name}; UTC is used.",
         "没有时区 {name}，已改用 UTC。",
     ),
+    "filter.book": ("Amounts", "金额"),
+    "filter.book.help": (
+        "What we owe to those who bill us, what the published prices would be, or what the users "
+        "owe.",
+        "我方应付、公开目录价，或向用户收取的金额。",
+    ),
+    "book.cost": ("What we owe", "我方成本"),
+    "book.list": ("Published price", "公开目录价"),
+    "book.billed": ("What users are billed", "向用户收取"),
     "filter.currency": ("Currency", "货币"),
     "filter.currency.help": (
         "Amounts of different currencies are never added up.",
@@ -121,6 +130,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "No call of this period has a price, so there are no amounts to show.",
         "该时间段内没有任何有价格的调用，因此没有金额可显示。",
     ),
+    "broken.title": ("Nothing to see yet", "暂时没有内容"),
     "broken.ledger": (
         "The ledger cannot be read: {error}",
         "无法读取账本：{error}",
@@ -185,6 +195,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "spend.breakdown": ("In figures", "明细"),
     "spend.drill": ("Choose one to look closer", "选择一项查看详情"),
     "others": ("{count} others", "其他 {count} 项"),
+    "rest": (
+        "{count} more are not shown: choose a user at the side.",
+        "还有 {count} 项未显示：请在侧栏选择用户。",
+    ),
     "nobody": ("(nobody)", "（未归属）"),
     "unknown_model": ("(no model)", "（无模型）"),
     "remark.estimated": ("{count} counted by us", "{count} 次由我们估算"),
@@ -414,14 +428,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     "budgets.everything": ("everything", "全部"),
     "budgets.window": ("each {window}, {tz}", "每{window}，{tz}"),
     "budgets.window.total": ("for all time", "不限时间"),
-    "budgets.spent": ("Spent", "已用"),
-    "budgets.held": ("Held", "预留"),
-    "budgets.held.help": (
-        "Set aside for calls in flight.",
-        "为进行中的调用预留。",
+    "budgets.parts": (
+        "{spent} spent, {held} held for calls in flight, of {limit}.",
+        "已用 {spent}，为进行中的调用预留 {held}，上限 {limit}。",
     ),
+    "budgets.held": ("Held", "预留"),
     "budgets.left": ("Left", "剩余"),
-    "budgets.limit": ("Limit", "上限"),
     "budgets.used": ("{share} used", "已用 {share}"),
     "budgets.runs_out": (
         "At this pace it runs out on {at}.",
@@ -440,6 +452,31 @@ TEXTS: dict[str, tuple[str, str]] = {
         "按此速度，到 {end} 窗口结束时将使用 {expected}。",
     ),
     "budgets.unused": ("Nothing was spent in this window yet.", "此窗口内尚未使用。"),
+    "budgets.rolls": (
+        "What is older than the window comes back by itself.",
+        "超出窗口的用量会自动恢复。",
+    ),
+    "budgets.rolling": ("the last {window}", "最近 {window}"),
+    "credit.title": ("Prepaid credit", "预付额度"),
+    "credit.none": (
+        "Nobody is prepaid: `meter credits grant SUBJECT AMOUNT` grants credit.",
+        "没有预付额度：用 `meter credits grant SUBJECT AMOUNT` 授予。",
+    ),
+    "credit.none.own": ("You have no prepaid credit.", "你没有预付额度。"),
+    "credit.balance": ("Balance", "余额"),
+    "credit.free": ("Free for calls", "可用"),
+    "credit.used": ("Used so far", "已用"),
+    "credit.overrun": (
+        "The balance is below zero: usage that was already under way is never refused.",
+        "余额为负：已经发生的用量不会被拒绝。",
+    ),
+    "col.granted": ("Granted", "授予时间"),
+    "col.left": ("Left", "剩余"),
+    "col.ends": ("Ends", "结束"),
+    "col.reason": ("Reason", "原因"),
+    "value.live": ("live", "有效"),
+    "value.used up": ("used up", "已用完"),
+    "value.credit": ("credit", "额度"),
     "budgets.nearest": ("Nearest to its limit first.", "最接近上限的排在最前。"),
     # Accuracy.
     "accuracy.basis": ("How is the usage known?", "用量从何而来？"),

@@ -52,7 +52,7 @@ def _show_list(viewer: Viewer, asked: Question) -> None:
             st.info(t("calls.none"), icon=":material/info:")
         return
     shown = found[:_AT_ONCE]
-    chosen = _show_rows(shown, asked, page)
+    chosen = _show_rows(shown, asked, page, data.book_of(viewer, asked))
     _show_paging(page, len(shown), more=len(found) > _AT_ONCE)
     if chosen is not None:
         parts.go(call=str(chosen.id))
@@ -62,16 +62,16 @@ def _first_page() -> None:
     st.session_state["page"] = "1"
 
 
-def _show_rows(found: list[CallRow], asked: Question, page: int) -> CallRow | None:
+def _show_rows(found: list[CallRow], asked: Question, page: int, book: data.Book) -> CallRow | None:
     zone = ZoneInfo(asked.tz)
-    costs = [data.amount(call.cost_nanos) for call in found]
+    charges = [data.charge(call, book) for call in found]
     frame = pd.DataFrame(
         [
             {
                 "started": figures.moment(data.moment(call.started_us, zone)),
                 "user": call.subject or t("nobody"),
                 "model": call.model or t("unknown_model"),
-                "cost": figures.money(cost, call.currency),
+                "cost": figures.money(data.amount(charge.amount_nanos), charge.currency),
                 "input": (call.usage or {}).get("input_tokens"),
                 "output": (call.usage or {}).get("output_tokens"),
                 "duration": figures.seconds(data.duration_us(call)),
@@ -79,7 +79,7 @@ def _show_rows(found: list[CallRow], asked: Question, page: int) -> CallRow | No
                 "outcome": _outcome(call),
                 "endpoint": f"{call.provider} {call.endpoint}",
             }
-            for call, cost in zip(found, costs, strict=True)
+            for call, charge in zip(found, charges, strict=True)
         ]
     )
     c = st.column_config
@@ -123,11 +123,13 @@ def _show_one(viewer: Viewer, asked: Question, call_id: str) -> None:
     if call is None:
         st.warning(t("calls.not_found", id=f"`{call_id}`"))
         return
-    cost = data.amount(call.cost_nanos)
+    book = data.book_of(viewer, asked)
+    charge = data.charge(call, book)
+    cost = data.amount(charge.amount_nanos)
     usage: Any = call.usage or {}
     with st.container(horizontal=True, gap="medium"):
-        st.metric(t("col.cost"), figures.money(cost, call.currency), width="content",
-                  help=figures.exact(cost, call.currency))  # fmt: skip
+        st.metric(t("col.cost"), figures.money(cost, charge.currency), width="content",
+                  help=figures.exact(cost, charge.currency))  # fmt: skip
         st.metric(t("call.estimate"), figures.count(call.estimated_input_tokens), width="content")
         st.metric(t("call.reported"), figures.count(usage.get("input_tokens")), width="content")
         st.metric(t("call.output"), figures.count(usage.get("output_tokens")), width="content")
@@ -137,7 +139,7 @@ def _show_one(viewer: Viewer, asked: Question, call_id: str) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader(t("call.lines"))
-        _show_lines(viewer, call)
+        _show_lines(call, book)
         st.subheader(t("call.usage"))
         _show_usage(call)
         st.subheader(t("call.timing"))
@@ -147,8 +149,10 @@ def _show_one(viewer: Viewer, asked: Question, call_id: str) -> None:
         _show_fields(viewer, call)
 
 
-def _show_lines(viewer: Viewer, call: CallRow) -> None:
-    if call.lines:
+def _show_lines(call: CallRow, book: data.Book) -> None:
+    charge = data.charge(call, book)
+    lines = data.lines(call, book)
+    if lines:
         frame = pd.DataFrame(
             [
                 {
@@ -158,7 +162,7 @@ def _show_lines(viewer: Viewer, call: CallRow) -> None:
                     "rate": t("call.rate", price=figures.exact(price, None), per=f"{line.per:,}"),
                     "amount": figures.exact(amount, None),
                 }
-                for line, price, amount in data.lines(call)
+                for line, price, amount in lines
             ]
         )  # fmt: skip
         c = st.column_config
@@ -167,19 +171,19 @@ def _show_lines(viewer: Viewer, call: CallRow) -> None:
             {
                 "unit": t("col.unit"),
                 "quantity": c.TextColumn(t("col.quantity"), alignment="right"),
-                "rate": c.TextColumn(t("col.rate_in", currency=call.currency), alignment="right"),
-                "amount": c.TextColumn(t("col.amount_in", currency=call.currency),
+                "rate": c.TextColumn(t("col.rate_in", currency=charge.currency), alignment="right"),
+                "amount": c.TextColumn(t("col.amount_in", currency=charge.currency),
                                        alignment="right"),
             },
         )  # fmt: skip
-    elif call.cost_nanos == 0:
+    elif charge.amount_nanos == 0:
         st.caption(t("call.nothing_owed"))
-    if call.unpriced and call.state != "unsettled":
-        st.caption(parts.escaped(t("call.unpriced", reason=call.unpriced)))
-    if call.rate_card_id:
-        source = data.card_source(call)
-        known = t("call.card", card=call.rate_card_id, source=source)
-        text = known if source else t("call.card.unknown", card=call.rate_card_id)
+    if charge.unpriced and call.state != "unsettled":
+        st.caption(parts.escaped(t("call.unpriced", reason=charge.unpriced)))
+    if charge.card_id:
+        source = data.card_source(call, charge.card_id)
+        known = t("call.card", card=charge.card_id, source=source)
+        text = known if source else t("call.card.unknown", card=charge.card_id)
         st.caption(parts.escaped(text))
     if call.corrections:
         st.caption(t("call.corrections", count=call.corrections))
@@ -223,7 +227,7 @@ def _show_fields(viewer: Viewer, call: CallRow) -> None:
     }  # fmt: skip
     pairs = [(t(f"field.{name}"), str(text)) for name, text in fields.items() if text]
     bound = data.amount(call.bound_cost_nanos)
-    if bound is not None:
+    if bound is not None and viewer.sees_everything:
         pairs.append((t("call.bound"), figures.exact(bound, call.currency)))
     _show_pairs(pairs, t("call.field"), t("call.value"))
 

@@ -26,6 +26,11 @@ def show() -> None:
         chosen = parts.breakdown(viewer, asked, "model", key="models-rows")
         if chosen:
             parts.go(model=chosen)
+        if not viewer.sees_everything:
+            # Our own prices are not for a customer's eyes.
+            st.subheader(t("models.latency"))
+            _show_timings(viewer, asked)
+            return
         left, right = st.columns(2, gap="large")
         with left:
             st.subheader(t("models.latency"))

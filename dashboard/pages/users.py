@@ -13,12 +13,9 @@ from texts import t, value
 @st.fragment(run_every=filters.every())
 def show() -> None:
     """Draw the page."""
-    viewer_subject = filters.subject()
-    title = t("title.user", name=viewer_subject) if viewer_subject else t("title.users")
-    with parts.page(parts.escaped(title)) as (viewer, asked):
-        subject = viewer.subject or asked.subject
-        if subject:
-            _show_one(viewer, asked, subject)
+    with parts.page(_title) as (viewer, asked):
+        if asked.subject:
+            _show_one(viewer, asked, asked.subject)
             return
         if not data.figures(viewer, asked).totals.calls:
             parts.show_empty(viewer, asked)
@@ -28,6 +25,10 @@ def show() -> None:
         chosen = parts.breakdown(viewer, asked, "subject", key="users-rows")
         if chosen:
             parts.go(subject=chosen)
+
+
+def _title(asked: Question) -> str:
+    return t("title.user", name=asked.subject) if asked.subject else t("title.users")
 
 
 def _show_one(viewer: Viewer, asked: Question, subject: str) -> None:
@@ -59,7 +60,7 @@ def _show_one(viewer: Viewer, asked: Question, subject: str) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader(t("nav.budgets"))
-        _show_budgets(viewer, subject)
+        _show_budgets(viewer, asked, subject)
         st.subheader(t("users.unusual"))
         _show_unusual(viewer, asked)
     with right:
@@ -67,13 +68,15 @@ def _show_one(viewer: Viewer, asked: Question, subject: str) -> None:
         _show_keys(viewer, asked, subject)
 
 
-def _show_budgets(viewer: Viewer, subject: str) -> None:
+def _show_budgets(viewer: Viewer, asked: Question, subject: str) -> None:
     found = data.budgets(viewer, subject=subject)
     if not found:
         own = t("budgets.none.own")
         st.caption(t("users.budgets.none", name=subject) if viewer.sees_everything else own)
     for view in found:
         parts.budget_card(view)
+    for credit in data.credits(viewer, subject=subject):
+        parts.credit_card(credit, asked.tz)
 
 
 def _show_unusual(viewer: Viewer, asked: Question) -> None:

@@ -4,7 +4,8 @@ Called by the dashboard.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from meter.core.money import divide_half_even
 from meter.store.reads import UsageRow
@@ -65,6 +66,51 @@ class Move:
     def difference_nanos(self) -> int:
         """Return by how much the sum grew; negative: it shrank."""
         return self.after_nanos - self.before_nanos
+
+
+def in_book(rows: Iterable[UsageRow], book: str) -> list[UsageRow]:
+    """Return the rows with the sums of a price book ("cost", "list", "billed") as their cost."""
+    if book == "list":
+        return [replace(r, cost_nanos=r.list_nanos, currency=r.list_currency) for r in rows]
+    if book == "billed":
+        return [replace(r, cost_nanos=r.billed_nanos, currency=r.billed_currency) for r in rows]
+    return list(rows)
+
+
+def books_differ(rows: Iterable[UsageRow]) -> bool:
+    """Whether the price books say anything different of these sums."""
+    return any(
+        (row.list_nanos, row.list_currency) != (row.cost_nanos, row.currency)
+        or (row.billed_nanos, row.billed_currency) != (row.cost_nanos, row.currency)
+        for row in rows
+    )
+
+
+def regrouped(rows: Iterable[UsageRow], *places: int) -> list[UsageRow]:
+    """Return sums by fewer names: those at these places of the rows' groups.
+
+    One row for each group and triple of currencies; calls without a currency keep rows of theirs.
+    """
+    found: dict[tuple[object, ...], UsageRow] = {}
+    for row in rows:
+        group = tuple(row.group[place] for place in places)
+        key = (group, row.currency, row.list_currency, row.billed_currency)
+        known = found.get(key)
+        found[key] = replace(row, group=group) if known is None else _added(known, row)
+    return list(found.values())
+
+
+_SUMMED = tuple(
+    field.name for field in fields(UsageRow)
+    if field.name not in ("group", "currency", "list_currency", "billed_currency")
+)  # fmt: skip
+
+
+def _added(one: UsageRow, other: UsageRow) -> UsageRow:
+    sums: dict[str, Any] = {
+        name: _sum((getattr(one, name), getattr(other, name))) for name in _SUMMED
+    }
+    return replace(one, **sums)
 
 
 def totals(rows: Iterable[UsageRow], currency: str | None) -> Totals:

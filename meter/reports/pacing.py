@@ -16,9 +16,9 @@ class Pace:
     """How a budget fares: `used_permille` of its limit (None: the limit is 0).
 
     `runs_out_us` is the moment, microseconds UTC, at which nothing is left at this pace; the
-    present moment when nothing is left now; None when the window ends before, or nothing was
-    spent. `expected` is what the window will have taken at its end, in the budget's measure, None
-    for a window without an end.
+    present moment when nothing is left now; None when the window ends before, when nothing was
+    spent, and for a rolling window, which gets back what is older than its length. `expected` is
+    what the window will have taken at its end, in the budget's measure, None for one without.
     """
 
     used_permille: int | None
@@ -30,6 +30,8 @@ def pace(row: BudgetRow, now_us: int) -> Pace:
     """Return how the budget fares at the moment."""
     spent, limit = row.standing.spent, row.budget.limit
     used = None if not limit else spent * 1000 // limit
+    if row.budget.window.is_rolling:
+        return Pace(used, now_us if row.left <= 0 else None, None)
     start_us = max(row.window_start_us, row.created_us if row.window_end_us is None else 0)
     elapsed_us = max(now_us - start_us, _LEAST_ELAPSED_US)
     expected = None

@@ -1,6 +1,15 @@
 """Sums beside sums: totals, the costs of one call and of a thousand tokens, movers, steps."""
 
-from meter.reports.comparing import Move, moves, running, steps, totals
+from meter.reports.comparing import (
+    Move,
+    books_differ,
+    in_book,
+    moves,
+    regrouped,
+    running,
+    steps,
+    totals,
+)
 from meter.store.reads import UsageRow
 
 
@@ -78,3 +87,33 @@ def test_one_group_more_than_wanted_is_not_folded_alone():
 def test_a_running_sum_has_a_step_for_each_start():
     rows = [row(("d1",), 5), row(("d3",), 7), row(("d3",), 1, currency="EUR")]
     assert running(rows, "USD", ["d1", "d2", "d3"]) == [5, 5, 12]
+
+
+def test_sums_are_of_the_price_book_asked_for():
+    resold = row(cost=100, list_nanos=120, list_currency="USD", billed_nanos=900,
+                 billed_currency="CNY")  # fmt: skip
+    assert [(r.cost_nanos, r.currency) for r in in_book([resold], "billed")] == [(900, "CNY")]
+    assert [(r.cost_nanos, r.currency) for r in in_book([resold], "list")] == [(120, "USD")]
+    assert in_book([resold], "cost") == [resold]
+
+
+def test_books_differ_where_any_of_them_says_something_else():
+    same = row(cost=5, list_nanos=5, list_currency="USD", billed_nanos=5, billed_currency="USD")
+    assert not books_differ([same])
+    assert books_differ([same, row(cost=5, list_nanos=6, list_currency="USD", billed_nanos=5,
+                                   billed_currency="USD")])  # fmt: skip
+
+
+def test_sums_by_fewer_names_add_up_and_keep_what_is_unknown():
+    rows = [
+        row(("d1", "a"), 5, calls=2, input_tokens=None), row(("d2", "a"), None, output_tokens=1),
+        row(("d1", "b"), 1), row(("d2", "b"), 1, currency="EUR"),
+    ]  # fmt: skip
+    found = [(r.group, r.currency, r.cost_nanos, r.calls, r.input_tokens, r.output_tokens)
+             for r in regrouped(rows, 1)]  # fmt: skip
+    assert found == [
+        (("a",), "USD", 5, 3, None, 1),
+        (("b",), "USD", 1, 1, None, None),
+        (("b",), "EUR", 1, 1, None, None),
+    ]
+    assert [r.cost_nanos for r in regrouped(rows)] == [6, 1]

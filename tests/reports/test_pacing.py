@@ -39,3 +39,10 @@ def test_a_window_without_an_end_is_paced_from_when_the_budget_was_made():
     found = pace(standing(10, 30, end=None, created=90 * HOUR), 100 * HOUR)
     # 10 in the 10 hours since it was made: 20 left last 20 hours
     assert found == Pace(333, 120 * HOUR, None)
+
+
+def test_a_rolling_window_has_no_end_to_run_out_by():
+    budget = Budget("b", Scope(ScopeKind.EVERYTHING), Measure.MONEY, 90, "USD",
+                    Window.named("rolling:24h"))  # fmt: skip
+    assert pace(BudgetRow(budget, Standing(80), 0, HOUR, 0), HOUR) == Pace(888, None, None)
+    assert pace(BudgetRow(budget, Standing(90), 0, HOUR, 0), HOUR) == Pace(1000, HOUR, None)
