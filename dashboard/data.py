@@ -28,7 +28,7 @@ from meter.reports import comparing, forecasting, pacing, saving, unusual, whati
 from meter.reports.charging import Book, charge_in
 from meter.reports.comparing import Move, Step, Totals
 from meter.reports.forecasting import Forecast
-from meter.store.credit import Credit, Grant
+from meter.store.credit_rows import Credit, Grant
 from meter.store.keys import Key
 from meter.store.reads import AccuracyRow, BudgetRow, CallRow, TimingRow, UsageRow
 
@@ -775,8 +775,7 @@ class GrantView:
 @st.cache_data(ttl=REFRESH_SECONDS, show_spinner=False)
 def _credits(url: str, subject: str | None) -> tuple[list[Credit], list[Grant], datetime]:
     kept = _opened(url).credits
-    now = now_us()
-    return kept.accounts(now_us=now, subject=subject), kept.grants(subject), datetime.now(UTC)
+    return kept.balances(subject), kept.grants(subject), datetime.now(UTC)
 
 
 def credits(viewer: Viewer, *, subject: str | None = None) -> list[CreditView]:
