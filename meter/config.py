@@ -38,6 +38,10 @@ class Settings:
     calls before. `rate_file`: files of one's own prices, separated by commas and laid over those
     that travel with the product, the first on top ("": none).
 
+    Of invoices: `invoice_prefix` begins their numbers; `invoice_seller`, `invoice_note` and
+    `invoice_tax_label` are texts on each; `invoice_tax_percent` is an exact decimal ("": no tax);
+    `invoice_language`: that of the PDF.
+
     Of the gateway: `upstreams`: where it sends calls, by name (see `meter.gateway.upstreams`).
     `allow_unmetered`: pass paths on that nobody knows how to meter. `allow_stored_objects`: let
     all keys share all files, batches and other objects of an upstream; else each subject has its
@@ -69,6 +73,12 @@ class Settings:
     queue_size: int = 10_000
     calibrate: bool = True
     rate_file: str = ""
+    invoice_prefix: str = "INV-"
+    invoice_seller: str = ""
+    invoice_note: str = ""
+    invoice_tax_label: str = ""
+    invoice_tax_percent: str = ""
+    invoice_language: Literal["en", "zh"] = "en"
     hosts: Mapping[str, str] = field(default_factory=dict)
     upstreams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     allow_unmetered: bool = False

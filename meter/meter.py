@@ -13,6 +13,7 @@ Heavy parts (the database, tiktoken, price lists) are imported on first use, so 
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from meter.manual import ManualCall
     from meter.reports.charging import Book
     from meter.reports.estimating import RequestEstimate
+    from meter.reports.invoicing import Document, Invoicing
     from meter.reports.reconciling.bill import Bill
     from meter.reports.reconciling.differences import Reconciliation
     from meter.reports.rerating import RerateRow
@@ -386,6 +388,70 @@ class Meter:
             filters=filters,
         )
         return export(rows, table, format, target, tz=tz, progress=progress)
+
+    def invoice(
+        self,
+        subject: str,
+        period: str,
+        *,
+        tz: str = "UTC",
+        draft: bool = False,
+        bill_to: str = "",
+        progress: Callable[[int], None] | None = None,
+    ) -> "list[Document]":
+        """Issue what a subject is billed for a period, one invoice for each currency.
+
+        `period` is "2026-11", "2026-11-05", "2026-Q4" or "2026" in `tz`. Asking again returns the
+        same documents; late records come as adjustments on the next period's. A `draft` shows what
+        would be issued and writes nothing. `bill_to` is a text on the invoice. `progress` is told
+        how many calls were read.
+
+        Raises: InputError when there is nothing to bill or the period overlaps an invoiced one.
+        """
+        from meter.clock import now_us
+        from meter.core.invoices import period_named
+        from meter.reports.invoice_documents import to_json
+        from meter.reports.invoicing import Document
+
+        invoicing = self._invoicing()
+        invoicing.progress = progress
+        invoicing.parties = replace(invoicing.parties, bill_to=bill_to)
+        named = period_named(period, tz)
+        if draft:
+            found = invoicing.draft(subject, named, now_us())
+            return [Document(invoice, to_json(invoice)) for invoice in found]
+        return [Document.of(row) for row in invoicing.issue(subject, named, now_us())]
+
+    def invoices(
+        self, *, subject: str | None = None, number: str | None = None
+    ) -> "list[Document]":
+        """Return the invoices and credit notes that were issued, oldest first."""
+        from meter.reports.invoicing import Document
+
+        found = self._ledger.invoices.listed(subject=subject, number=number)
+        return [Document.of(row) for row in found]
+
+    def void_invoice(self, number: str, *, reason: str) -> "Document":
+        """Take an invoice back by a credit note with a number of its own, and return that.
+
+        Raises: InputError when there is no such invoice, or it does not stand.
+        """
+        from meter.clock import now_us
+        from meter.reports.invoicing import Document
+
+        return Document.of(self._invoicing().void(number, reason, now_us()))
+
+    def _invoicing(self) -> "Invoicing":
+        from meter.core.invoices import Parties, tax_named
+        from meter.reports.invoicing import Invoicing
+
+        settings = self.settings
+        return Invoicing(
+            self._ledger,
+            prefix=settings.invoice_prefix,
+            tax=tax_named(settings.invoice_tax_label, settings.invoice_tax_percent),
+            parties=Parties(seller=settings.invoice_seller, note=settings.invoice_note),
+        )
 
     def count_calls(
         self, *, since: datetime | None = None, until: datetime | None = None, **filters: str

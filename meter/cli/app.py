@@ -12,6 +12,7 @@ from meter.cli import (
     dashboard,
     demo,
     exporting,
+    invoicing,
     keys,
     ledger,
     prices,
@@ -49,6 +50,7 @@ app.command("serve")(serve.serve)
 app.add_typer(ledger.db, name="db")
 app.add_typer(budgets.budgets, name="budgets")
 app.add_typer(credits.credits, name="credits")
+app.add_typer(invoicing.invoice, name="invoice")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(calibration.calibration, name="calibration")
 app.add_typer(prices.prices, name="prices")

@@ -35,6 +35,23 @@ Progress = Callable[[int], None]
 """Is told how many calls were read so far."""
 
 
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An invoice, a credit note or a draft, with its JSON.
+
+    `voided_by` is the number of the credit note that took it back, None when it stands.
+    """
+
+    invoice: Invoice
+    content: str
+    voided_by: str | None = None
+
+    @classmethod
+    def of(cls, row: IssuedRow) -> "Document":
+        """Return the document that was issued."""
+        return cls(from_json(row.content), row.content, row.voided_by)
+
+
 @dataclass(slots=True)
 class Invoicing:
     """Issues the invoices of one ledger.
