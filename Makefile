@@ -19,6 +19,7 @@ demo: $(READY)  ## set up, then meter simulated calls and print what they cost
 	@$(BIN)/meter demo --once
 
 test: check  ## set up, then lint, type-check and run every test
+	@bash tools/chromium
 	@$(BIN)/pytest -n 2 --dist worksteal
 
 check: $(READY)  ## lint, formatting, types, architecture

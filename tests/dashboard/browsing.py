@@ -15,7 +15,8 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "dashboard"
-_START_S = 60
+_START_S = 240
+_WAIT_MS = 120_000  # of a machine that is busy with much else
 _FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
     "--disable-component-update", "--disable-sync", "--disable-quic", "--disable-dev-shm-usage",
@@ -105,7 +106,7 @@ class Visitor:
         self.address = address
         self.asked_elsewhere: list[str] = []
         page.on("request", lambda request: self._note(request.url))
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(_WAIT_MS)
 
     def _note(self, url: str) -> None:
         if not url.startswith((self.address, self.address.replace("http", "ws", 1), "data:",

@@ -15,6 +15,8 @@ from benchmarks.ledgers import fill
 from meter.meter import Meter
 from tests.dashboard.browsing import Server, Visitor, running_browser
 
+pytestmark = pytest.mark.timeout(600)
+
 METER = Path(sys.executable).with_name("meter")
 PAGES = ("", "users", "models", "calls", "budgets", "accuracy")
 
