@@ -6,7 +6,7 @@ PYTHON ?= python3
 READY := .venv/.ready
 BIN := .venv/bin
 
-.PHONY: help demo test check lock docs bench clean
+.PHONY: help demo test check lock docs bench torture nightly clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -37,6 +37,21 @@ docs: $(READY)  ## write docs/cli.md anew from --help, and docs/coverage.md from
 
 bench: $(READY)  ## measure what a wrapped call costs beside the bare SDK
 	@$(BIN)/python benchmarks/wrapper.py
+
+DATABASES ?= sqlite postgresql
+
+torture: $(READY)  ## attack every promise on both databases, about an hour; see docs/promises.md
+	@failed=; for database in $(DATABASES); do \
+	  for attack in "kill9 --rounds 200" "overspend --rounds 50" "twice --calls 1000" faults; do \
+	    $(BIN)/python -m benchmarks.torture.$$attack --database $$database || failed=1; \
+	  done; \
+	done; test -z "$$failed"
+
+nightly: torture  ## torture, an hour of steady load, and 10,000 games of the ledger machine
+	@for database in $(DATABASES); do \
+	  $(BIN)/python -m benchmarks.torture.soak --minutes 60 --database $$database || exit 1; \
+	done
+	@LEDGER_MACHINE_EXAMPLES=10000 $(BIN)/pytest -q tests/store/test_ledger_machine.py
 
 clean:  ## remove .venv and every cache
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

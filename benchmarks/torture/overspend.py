@@ -9,6 +9,7 @@ through four processes of the gateway. The kinds of round take turns:
     mixed    some calls fail, break off, hang or are left by their client: never over the limit, and
              what is left at the end is less than one call's bound
     tokens   as exact, with a budget in tokens
+    credit   as exact, with prepaid credit instead of a budget
     minute   a budget a minute, and the minute ends during the round: each minute its 100 calls
     rolling  a budget over a rolling minute: no span of 60 seconds has more than 100 calls
 """
@@ -44,7 +45,7 @@ from meter.core.money import nanos_to_text
 from meter.meter import Meter
 from meter.store.reads import CallRow
 
-KINDS = ("exact", "mixed", "tokens", "minute", "rolling")
+KINDS = ("exact", "mixed", "tokens", "credit", "minute", "rolling")
 WORTH = 100
 MINUTE_US = 60_000_000
 
@@ -131,7 +132,12 @@ class Stage:
         with Meter(self.ledger) as meter:
             key = meter.keys.create(subject, may_name_users=True).secret
             amount = nanos_to_text(limit) if measure == "money" else limit
-            meter.set_budget(subject, subject=subject, limit=amount, measure=measure, window=window)
+            if kind == "credit":
+                meter.credits.grant(subject, str(amount), "USD", reason="paid", author="torture")
+            else:
+                meter.set_budget(
+                    subject, subject=subject, limit=amount, measure=measure, window=window
+                )
         if kind == "minute":
             _wait_for_the_end_of_a_minute()
         since_us = now_us()
@@ -169,7 +175,7 @@ class Stage:
             sums.most_over = max(sums.most_over, over)
             sums.broken.append(f"{subject}: {over} over the limit of {limit}")
         sums.counts.setdefault(kind, set()).add(len(arrived))
-        if kind in ("exact", "tokens") and len(arrived) != WORTH:
+        if kind in ("exact", "tokens", "credit") and len(arrived) != WORTH:
             sums.phantoms += WORTH - len(arrived)
             sums.broken.append(f"{subject}: {len(arrived)} calls got through, expected {WORTH}")
         if kind == "mixed":
