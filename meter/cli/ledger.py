@@ -1,5 +1,6 @@
 """The commands that look after the ledger: `meter check`, `meter doctor`, `meter db`."""
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -54,9 +55,11 @@ def check(
     engine = open_engine(settings.database_url)
     try:
         require_current(engine, settings.database_url)
-        findings = list(findings_of(engine))
+        findings = list(findings_of(engine, _tell_progress))
     finally:
         engine.dispose()
+        if sys.stderr.isatty():
+            print("\r", end="", file=sys.stderr)
     rows: list[dict[str, Any]] = [
         {"invariant": finding.invariant, "row": finding.row, "message": finding.message}
         for finding in findings
@@ -68,6 +71,12 @@ def check(
     )
     show(rows, columns, format, title="Broken invariants", empty="Every invariant holds.")
     return FOUND if findings else 0
+
+
+def _tell_progress(count: int) -> None:
+    """Say on a terminal how far the check has come."""
+    if sys.stderr.isatty():
+        print(f"\r{count:,} calls checked", end="", file=sys.stderr, flush=True)
 
 
 def doctor(database_url: DatabaseUrl = None) -> int:

@@ -81,6 +81,8 @@ _POSTGRES_SENTENCES = {
     "XX": "reports that it is damaged: keep a copy and look at the server's log",
 }
 
+_READ_ONLY = "25006"
+
 _POSTGRES_TEXTS = (
     ("password", "28"),
     ("authentication failed", "28"),
@@ -110,6 +112,9 @@ def _postgres(error: BaseException | None, place: str) -> BaseException | None:
         return _no_schema(place)
     if state.startswith("08") or state in ("57P01", "57P02", "57P03"):
         return ConnectionLost(f"the ledger {place} ended the connection ({text}): try again")
+    if state == _READ_ONLY:
+        # After a failover this connection leads to a standby; a new one may lead to the primary.
+        return ConnectionLost(f"the ledger {place} {_POSTGRES_SENTENCES[state]}")
     for code, sentence in _POSTGRES_SENTENCES.items():
         if state.startswith(code):
             return StoreUnavailable(f"the ledger {place} {sentence}")
