@@ -35,8 +35,8 @@ docs: $(READY)  ## write docs/cli.md anew from --help, and docs/coverage.md from
 	@$(BIN)/python -m meter.cli.documenting docs/cli.md
 	@$(BIN)/python -m meter.cli.covering docs/coverage.md
 
-bench: $(READY)  ## measure what a wrapped call costs beside the bare SDK
-	@$(BIN)/python benchmarks/wrapper.py
+bench: $(READY)  ## measure everything of docs/performance.md beside its peers, and write it anew
+	@PYTHONPATH=. $(BIN)/python benchmarks/performance.py $(BENCH)
 
 DATABASES ?= sqlite postgresql
 

@@ -10,7 +10,7 @@ from processes import Running, free_port, running, wait_for_port
 from peers.contestant import Contestant
 from peers.installing import python_environment
 
-VERSION = "1.109.1"
+VERSION = "1.106.4"
 
 _SETTINGS = """
 model_list:

@@ -100,7 +100,7 @@ _REFERENCES: Final = {
 
 _KNOWN_PATHS: Final = 1024
 _LONG_PATH: Final = 200
-_MAY_REFER: Final = (b"_id", b'_file"', b'"con', b"ft:", b"\\u")
+_MAY_REFER: Final = (b"_id", b'_file"', b'"conv', b'"conta', b"ft:", b"\\u")
 """What a body has that names an object, and what hides such a name."""
 
 
