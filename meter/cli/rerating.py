@@ -10,6 +10,7 @@ from meter.cli.times import moment_us
 from meter.core.rates import datetime_of
 
 _COLUMNS = (
+    Column("book", "Book"),
     Column("provider", "Provider"),
     Column("model", "Model"),
     Column("calls", "Calls", numeric=True),
@@ -53,6 +54,7 @@ def rerate(
         )
     records = [
         {
+            "book": row.book,
             "provider": row.provider,
             "model": row.model,
             "calls": row.calls,

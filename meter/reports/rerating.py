@@ -4,7 +4,7 @@ A call is rated by the card that holds at its start, as it was when it ended; wh
 comes out differently the call gets a correction. Nothing is edited. Called by the façade.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from meter.clock import new_id, now_us
@@ -14,6 +14,7 @@ from meter.core.event import Correction
 from meter.core.ports import PriceSource
 from meter.core.rates import Pricing, RateCard
 from meter.core.rating import Charge, Charges
+from meter.reports.charging import Book, charge_in
 from meter.store.reads import CallRow
 
 REASON = "rated again with the prices as they are known now"
@@ -31,6 +32,12 @@ class Rerating:
     def charge(self) -> Charge:
         """Return the cost as it is rated now."""
         return self.charges.cost
+
+    def pair(self, book: Book) -> tuple[Charge, Charge]:
+        """Return the charge in a price book as it stands, and as it is rated now, without lines."""
+        now = {"list": self.charges.listed, "billed": self.charges.billed}.get(book)
+        before, after = charge_in(self.call, book), now or self.charges.cost
+        return _bare(before), _bare(after)
 
     def correction(self, author: str) -> Correction:
         """Return the correction that makes the call say what it is rated now."""
@@ -53,8 +60,9 @@ class Rerating:
 
 @dataclass(frozen=True, slots=True)
 class RerateRow:
-    """What rating again changes for one model: sums in nanos over the calls that change.
+    """What rating again changes for one model in one price book: sums over the calls that change.
 
+    Amounts are nanos.
     `before_nanos` and `after_nanos` are None where none of the calls had, or has, a price;
     `newly_priced` and `newly_unpriced` count the calls that gain or lose theirs.
     """
@@ -67,6 +75,7 @@ class RerateRow:
     after_nanos: int | None
     newly_priced: int
     newly_unpriced: int
+    book: Book = "cost"
 
     @property
     def difference_nanos(self) -> int:
@@ -87,10 +96,13 @@ def rerated(calls: Iterable[CallRow], prices: PriceSource) -> Iterator[Rerating]
             tier=call.service_tier,
             traits=dict(call.traits),
         )
-        before = (Charge((), call.cost_nanos, call.currency, None), call.listed, call.billed)
-        after = (charges.cost, charges.listed or charges.cost, charges.billed or charges.cost)
-        if any(_differ(one, other) for one, other in zip(before, after, strict=True)):
-            yield Rerating(call, charges, pricing.cards)
+        change = Rerating(call, charges, pricing.cards)
+        if any(_differ(*change.pair(book)) for book in _BOOKS):
+            yield change
+
+
+def _bare(charge: Charge) -> Charge:
+    return Charge((), charge.amount_nanos, charge.currency, None)
 
 
 def _differ(before: Charge, after: Charge) -> bool:
@@ -99,45 +111,58 @@ def _differ(before: Charge, after: Charge) -> bool:
     return (before.amount_nanos, before.currency) != (after.amount_nanos, after.currency)
 
 
-def summed(changes: Iterable[Rerating]) -> list[RerateRow]:
-    """Return the changes by provider, model and currency, sorted.
+_BOOKS: tuple[Book, ...] = ("cost", "list", "billed")
 
-    A call whose currency changes counts out of the one and into the other.
+_Key = tuple[Book, str, str | None, str]
+_Pair = tuple[Charge, Charge]
+
+
+def summed(changes: Sequence[Rerating]) -> list[RerateRow]:
+    """Return the changes by price book, provider, model and currency, sorted.
+
+    A call whose currency changes counts out of the one and into the other. Books other than the
+    cost's have rows where any call has a price of its own there.
     """
-    sums: dict[tuple[str, str | None, str | None], list[Rerating]] = {}
+    told = [
+        book
+        for book in _BOOKS
+        if book == "cost" or any(c.pair(book) != c.pair("cost") for c in changes)
+    ]
+    sums: dict[_Key, list[_Pair]] = {}
     for change in changes:
-        call = change.call
-        old = call.currency if call.cost_nanos is not None else None
-        new = change.charge.currency if change.charge.amount_nanos is not None else None
-        for currency in {name for name in (old, new) if name is not None}:
-            sums.setdefault((call.provider, call.model, currency), []).append(change)
-    return [
-        _row(key, sums[key])
-        for key in sorted(sums, key=lambda key: tuple(text or "" for text in key))
-    ]
+        for book in told:
+            before, after = pair = change.pair(book)
+            if not _differ(before, after):
+                continue
+            currencies = {c.currency for c in pair if c.amount_nanos is not None}
+            for currency in currencies - {None}:
+                assert currency is not None
+                key: _Key = (book, change.call.provider, change.call.model, currency)
+                sums.setdefault(key, []).append(pair)
+
+    def order(key: _Key) -> tuple[int, str, str, str]:
+        book, provider, model, currency = key
+        return _BOOKS.index(book), provider, model or "", currency
+
+    return [_row(key, sums[key]) for key in sorted(sums, key=order)]
 
 
-def _row(key: tuple[str, str | None, str | None], changes: list[Rerating]) -> RerateRow:
-    provider, model, currency = key
-    before = [
-        c.call.cost_nanos
-        for c in changes
-        if c.call.cost_nanos is not None and c.call.currency == currency
-    ]
-    after = [
-        c.charge.amount_nanos
-        for c in changes
-        if c.charge.amount_nanos is not None and c.charge.currency == currency
+def _row(key: _Key, pairs: list[_Pair]) -> RerateRow:
+    book, provider, model, currency = key
+    before, after = [
+        [c.amount_nanos for c in charges if c.amount_nanos is not None and c.currency == currency]
+        for charges in zip(*pairs, strict=True)
     ]
     return RerateRow(
         provider=provider,
         model=model,
         currency=currency,
-        calls=len(changes),
+        calls=len(pairs),
         before_nanos=sum(before) if before else None,
         after_nanos=sum(after) if after else None,
-        newly_priced=sum(c.call.cost_nanos is None for c in changes),
-        newly_unpriced=sum(c.charge.amount_nanos is None for c in changes),
+        newly_priced=sum(old.amount_nanos is None for old, _ in pairs),
+        newly_unpriced=sum(new.amount_nanos is None for _, new in pairs),
+        book=book,
     )
 
 

@@ -125,8 +125,12 @@ def test_rating_again_changes_what_is_billed_and_can_be_taken_back(folder):
         before = amounts(meter)
     (folder / "rates.toml").write_text(RATES.format(gold="1.3"))
     with Meter() as meter:
-        meter.rerate(apply=True)
-        # 0.0035 × 1.3
+        listed = [
+            (r.book, r.calls, nanos_to_text(r.before_nanos), nanos_to_text(r.after_nanos))
+            for r in meter.rerate(apply=True)
+        ]
+        # 0.0035 × 1.1 and 0.0035 × 1.3; cost and list price stay
+        assert listed == [("billed", 1, "0.00385", "0.00455")]
         assert amounts(meter)["bob"] == ("0.0028 USD", "0.0035 USD", "0.00455 USD")
         assert meter.rerate(apply=True) == []
         assert sound(meter)
