@@ -218,16 +218,16 @@ class LedgerStore:
             self._line.leave(call_id)
         frees = any(not isinstance(request, Reserve) for request in requests)
         now_s = time.monotonic()
-        if self._line.is_due(now_s):
-            self._sweep_for_waiters(now_s)
-            frees = True
-        turns = self._line.first() if frees else []
+        is_due = self._line.is_due(now_s)
+        turns = self._line.first() if frees or is_due else []
         again: list[Request] = [replace(turn.request, has_waited=True) for turn in turns]
         try:
+            if is_due:
+                self._sweep_for_waiters(now_s)
             answers = self._commit([*requests, *again]) if requests or again else []
             self._retry_after_sweep(requests, answers)
         except BaseException as error:
-            self._line.fail(turns, error)
+            self._line.fail(error)
             raise
         self._line.tried(list(zip(turns, answers[len(requests) :], strict=True)), time.monotonic())
         return [

@@ -121,10 +121,11 @@ class Line:
             self._remove(waiter)
             waiter.future.set_result(waiter.refusal)
 
-    def fail(self, waiters: Sequence[Waiter], error: BaseException) -> None:
-        """Tell those whose turn it was that the ledger is away."""
+    def fail(self, error: BaseException) -> None:
+        """Tell everyone that the ledger is away."""
+        waiters = list(self._by_id.values())
+        self.clear()
         for waiter in waiters:
-            self._remove(waiter)
             waiter.future.set_exception(error)
 
     def end(self) -> None:
@@ -133,7 +134,7 @@ class Line:
             self.leave(call_id)
 
     def clear(self) -> None:
-        """Forget the parent's line, in a forked child."""
+        """Forget everyone: in a forked child they are the parent's."""
         self._lines.clear()
         self._by_id.clear()
 
@@ -142,12 +143,12 @@ class Line:
         self._look_at_s = now_s + _FIRST_PAUSE_S
 
     def _move(self, waiter: Waiter, refusal: Refusal) -> None:
-        """Note why it does not fit now; one that another window blocks goes to that line."""
+        """Let a call that another window blocks now go to the line of that one."""
         before = waiter.key
-        waiter.refusal = refusal
-        if waiter.key == before:
+        if (refusal.budget_id, refusal.window_start_us) == before:
             return
         self._drop_from(before, waiter)
+        waiter.refusal = refusal
         line = self._lines.setdefault(waiter.key, deque())
         place = sum(other.until_s <= waiter.until_s for other in line)
         line.insert(place, waiter)

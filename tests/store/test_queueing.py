@@ -8,6 +8,7 @@ from meter.core.budgets import Measure, Refusal, Scope, ScopeKind
 from meter.core.call import Attribution, Bound
 from meter.core.usage import Usage
 from meter.core.windows import Span, Window
+from meter.errors import StoreUnavailable
 from meter.store import queueing, reads
 from meter.store.checking import check
 from meter.store.engine import open_engine
@@ -197,18 +198,18 @@ def test_the_line_is_bounded(engine, patient, monkeypatch):
     assert not any(future.done() for future in waiting)
 
 
-def test_those_that_wait_hear_that_the_ledger_is_away(engine, patient, monkeypatch):
-    from meter.errors import StoreUnavailable
-
+@pytest.mark.parametrize("step", ["_transact", "sweep"])
+def test_those_that_wait_hear_that_the_ledger_is_away(engine, patient, monkeypatch, step):
     def away(*_arguments, **_named):
         raise StoreUnavailable("the ledger is away")
 
     calls_for_one(engine)
     assert admitted(reserve(patient, 1))
-    waiting = reserve(patient, 2)
-    monkeypatch.setattr("meter.store.ledger_store.write", away)
-    with pytest.raises(StoreUnavailable, match="is away"):
-        waiting.result(10)
+    waiting = [reserve(patient, number) for number in range(2, 80)]
+    monkeypatch.setattr(LedgerStore, step, away)
+    for future in waiting:
+        with pytest.raises(StoreUnavailable, match="is away"):
+            future.result(10)
 
 
 def test_ten_threads_share_a_budget_to_the_last_call(engine, patient):
