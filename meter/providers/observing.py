@@ -14,6 +14,7 @@ from meter.core.call import Observation
 from meter.core.ports import OutputSink
 from meter.core.reading import Reading
 from meter.core.usage import Usage
+from meter.providers.alike import Pattern, fits, learnt
 from meter.providers.endpoint import Endpoint, Normalised
 from meter.providers.foreign import JSONObject, decoded, envelope, mapping
 from meter.providers.normalising import in_any_shape
@@ -36,6 +37,7 @@ _PAYLOAD_OVERHEAD_BYTES: Final = 96
 _IDENTITY_PAYLOADS: Final = 4
 _DONE: Final = b"[DONE]"
 _SHORTEST_TEXT_BYTES: Final = 16
+_MOST_LESSONS: Final = 16
 
 # Marks of a payload that must be parsed. None of them can occur inside a JSON string, where a
 # quote is always escaped.
@@ -95,6 +97,7 @@ class Observer:
     """Watches one answer of a metered endpoint."""
 
     __slots__ = (
+        "_before",
         "_billed",
         "_closed",
         "_count_always",
@@ -108,7 +111,11 @@ class Observer:
         "_heard",
         "_kept",
         "_kept_bytes",
+        "_learnt",
+        "_lessons",
         "_output",
+        "_pattern",
+        "_payload_at",
         "_provider",
         "_reading",
         "_received_bytes",
@@ -153,6 +160,13 @@ class Observer:
         self._framer: Framer | None = None
         # The framer again, where most chunks are one event of text that is only to be kept.
         self._events: SSEFramer | None = None
+        # What such events have in common, once two have shown it, with the place of the payload;
+        # `_pattern` is None while an event is under way. `_before` is the last one that was read.
+        self._pattern: Pattern | None = None
+        self._learnt: Pattern | None = None
+        self._payload_at = 0
+        self._before = b""
+        self._lessons = 0
         self._filter: SSEFilter | None = None
         self._received_bytes = 0
         self._kept: list[bytes] = []
@@ -189,8 +203,12 @@ class Observer:
         if not data:
             return b""
         self._received_bytes += len(data)
+        if self._pattern is not None and fits(data, self._pattern):
+            self._keep(data[self._payload_at : -2])
+            return data
         if self._events is not None and self._passes(data, self._events):
             return data
+        self._pattern = None
         if self._framer is None:
             self.ended = self.finished = self._received_bytes == self._expected_bytes
             return data
@@ -226,7 +244,18 @@ class Observer:
             return False
         self._heard += 1
         self._keep(payload)
+        self._compare(data, len(data) - 2 - len(payload))
         return True
+
+    def _compare(self, event: bytes, payload_at: int) -> None:
+        """Learn from an event that passed what the next ones will look like."""
+        before, self._before = self._before, event
+        if before and self._lessons < _MOST_LESSONS and self._expected_bytes is None:
+            self._lessons += 1
+            pattern = learnt(before, event, payload_at)
+            if pattern is not None:
+                self._learnt, self._payload_at = pattern, payload_at
+        self._pattern = self._learnt
 
     def finish(self) -> bytes:
         """End the body; return bytes that were still held back for the client."""
