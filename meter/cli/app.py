@@ -1,7 +1,5 @@
 """The tree of commands. Each command is a thin function in a file of its own subject."""
 
-from importlib.metadata import version
-
 import typer
 
 from meter.cli import (
@@ -62,6 +60,8 @@ def _root(
     show_version: bool = typer.Option(False, "--version", help="Show the version and exit."),
 ) -> None:
     if show_version:
+        from importlib.metadata import version
+
         typer.echo(f"meter {version('metergate')}")
         raise typer.Exit
 

@@ -1,8 +1,6 @@
 """The command `meter replay`: recorded exchanges through the real pipeline."""
 
-from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
-from multiprocessing import get_context
 from os import cpu_count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -55,6 +53,9 @@ def replay(
 
 
 def _results(file: Path, workers: int) -> "Iterator[dict[str, Any]]":
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
     from meter.reports.replay import read_lines
 
     if not file.exists():
