@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from meter.core.rating import ChargeLine
     from meter.core.statements import Statement
     from meter.exports.exporting import Exported
+    from meter.exports.focus import Side
     from meter.gateway.app import Gateway
     from meter.manual import ManualCall
     from meter.reports.charging import Book
@@ -388,6 +389,43 @@ class Meter:
             filters=filters,
         )
         return export(rows, table, format, target, tz=tz, progress=progress)
+
+    def export_focus(
+        self,
+        target: str | Path,
+        *,
+        version: str = "1.2",
+        side: "Side" = "cost",
+        account: str = "default",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        tz: str = "UTC",
+        progress: Callable[[int], None] | None = None,
+        **filters: str,
+    ) -> "tuple[Exported, int]":
+        """Write charges in FOCUS 1.2, 1.3 or 1.4; return what was written, and the calls left out.
+
+        `target` ends in .csv, .parquet, .jsonl or .xlsx. `side`: "cost", what issuers charge, or
+        "billed", what subjects are charged, with nothing of the cost in it. `account` is the
+        billing account. Charges are by the day in `tz`. Calls without a price have no row.
+
+        Raises: InputError for a version, a side or a name that is not one of these.
+        """
+        from meter.exports.exporting import export
+        from meter.exports.focus import FocusRows, Said, focus_table
+        from meter.exports.formats import format_of_name
+
+        if side not in ("cost", "billed"):
+            raise InputError(f"found side {side!r}, expected cost or billed")
+        table, format = focus_table(version), format_of_name(str(target))
+        since_us, until_us = _interval(since, until, None, tz)
+        seller = self.settings.invoice_seller.strip().partition("\n")[0] or "meter"
+        focus = FocusRows(version, Said(side, account, seller), tz, self._ledger.rate_card)
+        calls = self._ledger.calls(
+            since_us=since_us, until_us=until_us, limit=None, newest_first=False, filters=filters
+        )
+        done = export(focus.rows(calls), table, format, target, tz=tz, progress=progress)
+        return done, focus.unpriced
 
     def invoice(
         self,

@@ -11,9 +11,11 @@ import typer
 from meter.cli.asking import DatabaseUrl, Since, Until, Zone, dimensions
 from meter.cli.times import moment_us
 from meter.core.rates import datetime_of
+from meter.errors import InputError
 
 if TYPE_CHECKING:
     from meter.exports.exporting import Exported
+    from meter.exports.focus import Side
 
 
 class FileKind(StrEnum):
@@ -23,6 +25,7 @@ class FileKind(StrEnum):
     JSONL = "jsonl"
     PARQUET = "parquet"
     XLSX = "xlsx"
+    FOCUS = "focus"
 
 
 class Of(StrEnum):
@@ -68,13 +71,20 @@ def export(
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     provider: Annotated[str | None, typer.Option(help="Only this provider.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="Only this endpoint.")] = None,
+    focus_version: Annotated[
+        str, typer.Option(help="FOCUS 1.2, 1.3 or 1.4: they name providers differently.")
+    ] = "1.2",
+    billing_account: Annotated[
+        str, typer.Option(help="The billing account that a FOCUS file is for.")
+    ] = "default",
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Write calls, charge lines, sums or entries to a file.
+    """Write calls, charge lines, sums or entries to a file, or charges in FOCUS.
 
     The file appears under its name when it is whole. The totals go to standard error. With
     --follow every record is in exactly one file, also one that comes late; {portion} in -o
-    numbers them.
+    numbers them. A focus file is CSV, Parquet, JSON Lines or Excel by its name; --book cost says
+    what issuers charge, --book billed what subjects are charged.
     """
     from meter.meter import Meter
 
@@ -86,6 +96,22 @@ def export(
     }
     with Meter(database_url) as meter:
         counted = of is Of.CALLS and follow is None and sys.stderr.isatty()
+        if kind is FileKind.FOCUS:
+            with progress_bar("charges to focus", None) as advance:
+                done, unpriced = meter.export_focus(
+                    output,
+                    version=focus_version,
+                    side=_side(book),
+                    account=billing_account,
+                    tz=tz,
+                    progress=advance,
+                    **between,
+                    **filters,
+                )
+            say_totals(done)
+            if unpriced:
+                sys.stderr.write(f"{unpriced:,} calls have no price and no row.\n")
+            return
         expected = meter.count_calls(**between, **filters) if counted else None
         with progress_bar(f"{of} to {kind}", expected) as advance:
             done = meter.export(
@@ -101,6 +127,12 @@ def export(
                 **filters,
             )
     say_totals(done)
+
+
+def _side(book: PriceBook) -> "Side":
+    if book is PriceBook.LIST:
+        raise InputError("found --book list for focus, which has it in ListCost: cost or billed")
+    return "billed" if book is PriceBook.BILLED else "cost"
 
 
 def say_totals(done: "Exported") -> None:

@@ -58,6 +58,18 @@ def format_named(name: str) -> FileFormat:
     return found
 
 
+def format_of_name(target: str) -> str:
+    """Return the format that a file's name ends in; that of standard output is CSV.
+
+    Raises: InputError for another ending.
+    """
+    ending = "csv" if target == "-" else target.rpartition(".")[2].lower()
+    if ending not in FORMATS:
+        expected = ", ".join(f".{name}" for name in FORMATS)
+        raise InputError(f"found {target}, expected a name that ends in one of {expected}")
+    return ending
+
+
 def opener(name: str) -> OpenWriter:
     """Return the function that begins a file of this format.
 

@@ -94,6 +94,8 @@ def _type(kind: Kind, tz: str) -> Any:
             return pa.decimal128(38, 9)
         case Kind.TIME:
             return pa.timestamp("us", tz=tz)
+        case Kind.UTC:
+            return pa.timestamp("us", tz="UTC")
         case Kind.FLAG:
             return pa.bool_()
 

@@ -35,7 +35,7 @@ class Totals:
     def add(self, rows: Iterable[Row]) -> None:
         """Count rows."""
         names = self.table.names
-        own = names.index("currency") if "currency" in names else None
+        own = names.index(self.table.currency) if self.table.currency in names else None
         summed = [
             (place, field.name, names.index(field.currency) if field.kind is Kind.AMOUNT else own)
             for place, field in enumerate(self.table.fields)

@@ -27,7 +27,8 @@ class Kind(StrEnum):
     INTEGER = "integer"
     DECIMAL = "decimal"  # a quantity: int or Decimal
     AMOUNT = "amount"  # nanos
-    TIME = "time"  # microseconds UTC
+    TIME = "time"  # microseconds UTC, shown in the zone of the export
+    UTC = "utc"  # microseconds UTC, shown as such whatever the zone
     FLAG = "flag"
     JSON = "json"  # a mapping or a list of texts and numbers
 
@@ -44,10 +45,14 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A named list of fields. `name` is also that of the sheet."""
+    """A named list of fields. `name` is also that of the sheet.
+
+    `currency` is the field that says the currency of a row; totals are by it.
+    """
 
     name: str
     fields: tuple[Field, ...]
+    currency: str = "currency"
 
     @property
     def names(self) -> list[str]:

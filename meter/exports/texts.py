@@ -24,6 +24,11 @@ def time_text(tz: str) -> Callable[[int], str]:
     return text
 
 
+def utc_text(at_us: int) -> str:
+    """Return a moment as FOCUS has it: "2026-11-22T12:00:00Z"."""
+    return datetime_of(at_us).isoformat().replace("+00:00", "Z")
+
+
 def decimal_text(quantity: int | Decimal) -> str:
     """Return a quantity as plain digits, never with an exponent."""
     return f"{quantity:f}" if isinstance(quantity, Decimal) else str(quantity)
@@ -41,4 +46,9 @@ def converters(table: Table, by_kind: dict[Kind, Convert]) -> list[Convert | Non
 
 def texts_of(tz: str) -> dict[Kind, Convert]:
     """Return what turns amounts, quantities and times into texts."""
-    return {Kind.AMOUNT: nanos_to_text, Kind.DECIMAL: decimal_text, Kind.TIME: time_text(tz)}
+    return {
+        Kind.AMOUNT: nanos_to_text,
+        Kind.DECIMAL: decimal_text,
+        Kind.TIME: time_text(tz),
+        Kind.UTC: utc_text,
+    }

@@ -25,16 +25,16 @@ def total_record(table: Table, total: Total) -> dict[str, Any]:
 def total_sentence(table: Table, total: Total) -> str:
     """Return the amounts of a total for a person: "cost 12.5 USD"; "" where it has none.
 
-    What is the same as the cost is not said again.
+    What is the same as the first is not said again.
     """
     amounts = {
         field.name: total.sums[field.name]
         for field in table.fields
         if field.kind is Kind.AMOUNT and field.name in total.sums
     }
-    cost = amounts.get("cost")
+    first = "cost" if "cost" in amounts else next(iter(amounts), "")
     return ", ".join(
         f"{name} {nanos_to_text(int(nanos))} {total.currency or ''}".strip()
         for name, nanos in amounts.items()
-        if name == "cost" or nanos != cost
+        if name == first or nanos != amounts[first]
     )

@@ -27,13 +27,14 @@ _LONGEST_TEXT = 32_767
 _EXACT = 10**15
 _WIDTHS = {
     Kind.TEXT: 18, Kind.INTEGER: 13, Kind.DECIMAL: 13, Kind.AMOUNT: 16, Kind.TIME: 24,
-    Kind.FLAG: 10, Kind.JSON: 28,
+    Kind.UTC: 24, Kind.FLAG: 10, Kind.JSON: 28,
 }  # fmt: skip
 _FORMATS = {
     Kind.INTEGER: "#,##0",
     Kind.DECIMAL: "#,##0.#########",
     Kind.AMOUNT: "#,##0.000000000",
     Kind.TIME: "yyyy-mm-dd hh:mm:ss.000",
+    Kind.UTC: "yyyy-mm-dd hh:mm:ss",
 }
 
 Put = Callable[[Any, int, int, Any, Any], None]
@@ -114,7 +115,7 @@ class XlsxWriter:
             if column == 0:
                 name = "Total" if total.currency is None else f"Total {total.currency}"
                 self._sheet.write_string(self._row, 0, f"{name} ({total.rows:,} rows)", plain)
-            elif field.name == "currency" and total.currency is not None:
+            elif field.name == self._table.currency and total.currency is not None:
                 self._sheet.write_string(self._row, column, total.currency, plain)
             elif value is None:
                 self._sheet.write_blank(self._row, column, None, plain)
@@ -144,9 +145,14 @@ def _puts(tz: str) -> dict[Kind, Put]:
         Kind.DECIMAL: _put_decimal,
         Kind.AMOUNT: _put_amount,
         Kind.TIME: put_time,
+        Kind.UTC: _put_utc,
         Kind.FLAG: _put_flag,
         Kind.JSON: _put_json,
     }
+
+
+def _put_utc(sheet: Any, row: int, column: int, at_us: int, cell_format: Any) -> None:
+    sheet.write_datetime(row, column, datetime_of(at_us).replace(tzinfo=None), cell_format)
 
 
 def _put_text(sheet: Any, row: int, column: int, text: str, cell_format: Any) -> None:
