@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
+from meter.providers.foreign import encoded
 
 _STRING_TYPE = 7
 _ENDINGS_OF_EXCEPTIONS = ("Exception", "Error")
@@ -25,7 +25,7 @@ _ENDINGS_OF_EXCEPTIONS = ("Exception", "Error")
 def answer_of(exchange: Mapping[str, Any]) -> bytes:
     """Return the answer's body: what was recorded as bytes, or written again from its parts."""
     if exchange.get("response") is not None:
-        return msgspec.json.encode(exchange["response"])
+        return encoded(exchange["response"])
     text = exchange.get("response_sse") or exchange.get("response_text")
     if text is not None:
         return str(text).encode("utf-8", "surrogatepass")
@@ -59,7 +59,7 @@ def _message(event: Mapping[str, Any]) -> bytes:
     name = str(event.get("event") or event.get("exception") or "event")
     payload = event.get("payload")
     if isinstance(payload, dict) and "bytes_json" in payload:
-        inner = base64.b64encode(msgspec.json.encode(payload["bytes_json"]))
+        inner = base64.b64encode(encoded(payload["bytes_json"]))
         payload = {"bytes": inner.decode()}
     kind = "exception" if name.endswith(_ENDINGS_OF_EXCEPTIONS) else "event"
     headers = b"".join(
@@ -70,7 +70,7 @@ def _message(event: Mapping[str, Any]) -> bytes:
             (":message-type", kind),
         )
     )
-    body = msgspec.json.encode(payload if payload is not None else {})
+    body = encoded(payload if payload is not None else {})
     # Two lengths and two checksums are around headers and payload.
     prelude = struct.pack(">II", 16 + len(headers) + len(body), len(headers))
     message = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + body

@@ -16,8 +16,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from meter.core.budgets import Hold, Refusal
 from meter.core.call import Attribution, Call, Outcome
 from meter.core.event import UsageEvent
@@ -26,6 +24,7 @@ from meter.core.ports import Dialect
 from meter.core.rates import RateCard
 from meter.errors import InputError
 from meter.pipeline import Pipeline
+from meter.providers.foreign import decoded, encoded
 from meter.providers.registry import dialect_for, dialect_named
 from meter.reports.recorded import answer_of, headers_of
 from meter.reports.recorded_forms import CONTENT_TYPE, form_of
@@ -95,11 +94,13 @@ def read_lines(path: Path) -> Iterator[bytes]:
 def replay_line(line: bytes, pipeline: Pipeline) -> dict[str, Any]:
     """Return what the pipeline makes of one recorded exchange; `error` says what went wrong."""
     try:
-        exchange = msgspec.json.decode(line)
+        exchange, fault = decoded(line)
+        if fault is not None:
+            raise InputError(fault)
         if not isinstance(exchange, dict):
             raise InputError("found a line that is not a JSON object, expected an exchange")
         return replay_exchange(exchange, pipeline)
-    except (msgspec.DecodeError, InputError, RecursionError, ValueError) as error:
+    except (InputError, RecursionError, ValueError) as error:
         return _result(None, error=f"{error}")
 
 
@@ -169,7 +170,7 @@ def _request_of(exchange: Exchange) -> tuple[str | None, bytes]:
         return None, b""
     if isinstance(request, dict) and request.get("multipart") is True:
         return CONTENT_TYPE, form_of(request)
-    return "application/json", msgspec.json.encode(request)
+    return "application/json", encoded(request)
 
 
 def _blobs_beside(path: Path) -> dict[bytes, bytes]:

@@ -11,7 +11,7 @@ from meter.config import Settings
 from meter.core.rates import RateCard
 from meter.pipeline import Pipeline
 from meter.reports.recorded import answer_of, event_stream, headers_of
-from meter.reports.replay import NoStore, replay_exchange
+from meter.reports.replay import NoStore, replay_exchange, replay_line
 from meter.wire import AWSEventStreamFramer
 from tests.shared import SHARED, needs_shared
 
@@ -152,3 +152,16 @@ def test_a_stream_that_broke_off_is_estimated(host: str, path: str, kind: str, t
     assert (result["basis"], result["usage"]["output_tokens"]) == ("estimated", 1)
     # "tiktoken is great!" is 6 tokens.
     assert result["usage"]["input_tokens"] >= 6
+
+
+def test_half_of_a_surrogate_pair_spoils_no_exchange() -> None:
+    """Some recordings cut an emoji in two: that is no UTF-8, and JSON all the same."""
+    line = (
+        b'{"id": "x", "provider": "openai", "method": "POST", "path": "/v1/chat/completions",'
+        b'"request": {"model": "gpt-4o", "messages": [{"role": "user", "content": "\\ud83d"}]},'
+        b'"status": 200, "response": {"choices": [{"message": {"content": "\\ud83d"}}],'
+        b'"usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}}}'
+    )
+    result = replay_line(line, Pipeline(NoStore(), NoPrices(), Settings()))
+    assert result["usage"] == {"input_tokens": 9, "output_tokens": 2}
+    assert result["error"] is None
