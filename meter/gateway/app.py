@@ -42,6 +42,8 @@ ADMIN: Final = "/meter/"
 _OWN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _MOST_ASKED_BYTES: Final = 65_536
 _SWEEP_SECONDS: Final = 60
+_FOLD_SECONDS: Final = 5.0
+_FOLD_PAUSE_SECONDS: Final = 0.05
 _CLIENT_CLOSED_STATUS: Final = 499
 _FAULT: Final = "this is a fault of the gateway itself: its log says more"
 
@@ -231,6 +233,7 @@ class Gateway:
         """Begin what goes on beside the requests; on the event loop."""
         self._tasks = [
             asyncio.create_task(self._sweep(), name="meter-sweeper"),
+            asyncio.create_task(self._fold(), name="meter-folding"),
             asyncio.create_task(self._reloading.run(self.services), name="meter-reloading"),
         ]
 
@@ -271,6 +274,22 @@ class Gateway:
                 logger.error("the prices stay as they were: %s", error)
             except Exception:
                 logger.exception("a fault of the gateway itself, while it looked for lost calls")
+
+    async def _fold(self) -> None:
+        """Keep the rollups near the calls: a little at a time, so that calls need not wait."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                folded = await loop.run_in_executor(
+                    self.services.threads, self.services.ledger.fold, 1
+                )
+            except StoreError as error:
+                logger.warning("could not fold the rollups: %s", error)
+                folded = 0
+            except Exception:
+                logger.exception("a fault of the gateway itself, while it folded the rollups")
+                folded = 0
+            await asyncio.sleep(_FOLD_PAUSE_SECONDS if folded else _FOLD_SECONDS)
 
     def _note(self, visit: _Visit) -> None:
         """Count and log a request that has ended: no prompt, no key, no query."""

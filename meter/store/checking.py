@@ -51,6 +51,7 @@ from meter.store.encoding import (
 from meter.store.engine import read_connection
 from meter.store.latest import first_events
 from meter.store.prepaid import burns
+from meter.store.rollups import rollups_that_differ
 from meter.store.schema import (
     balances,
     budget_windows,
@@ -121,6 +122,8 @@ class _Check:
         yield from self._spent()
         for found in sums_that_differ(self.connection):
             yield Finding(*found)
+        for rollup, message in rollups_that_differ(self.connection):
+            yield Finding("rollups equal calls", rollup, message)
 
     def _rows(self, statement: Any) -> Iterator[AnyRow]:
         streamed = statement.execution_options(yield_per=_AT_ONCE)

@@ -96,23 +96,40 @@ def sources_between(
 
     Each comes with the number of its portion.
     """
-    reached = (after, -1)
+    # Portions begin at 1 and parts at 0.
+    for number, _, sources in parts_after(connection, after + 1, -1):
+        if number > last:
+            return
+        yield number, sources
+
+
+def parts_after(
+    connection: Connection, number: int, part: int
+) -> Iterator[tuple[int, int, list[UUID]]]:
+    """Yield the parts of the feed behind this one in their order: portion, part, sources."""
     while True:
-        number, part = reached
         later = (feed_portions.c.number > number) | (
             (feed_portions.c.number == number) & (feed_portions.c.part > part)
         )
         chosen = (
             select(feed_portions)
-            .where(feed_portions.c.number > after, feed_portions.c.number <= last, later)
+            .where(feed_portions.c.number >= number, later)
             .order_by(feed_portions.c.number, feed_portions.c.part)
             .limit(1)
         )
         row = connection.execute(chosen).first()
         if row is None:
             return
-        reached = (row.number, row.part)
-        yield row.number, [UUID(bytes=source) for source in _cut(row.sources)]
+        number, part = row.number, row.part
+        yield number, part, [UUID(bytes=source) for source in _cut(row.sources)]
+
+
+def unsealed(connection: Connection) -> Iterator[list[UUID]]:
+    """Yield the sources that are in no portion yet, those of one transaction at a time."""
+    chosen = select(feed_arrivals.c.id, feed_arrivals.c.more).execution_options(yield_per=1000)
+    with connection.execute(chosen) as found:
+        for first, more in found:
+            yield [first, *[UUID(bytes=source) for source in _cut(more or b"")]]
 
 
 def count_sources(engine: Engine, after: int, last: int) -> int:

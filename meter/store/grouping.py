@@ -20,14 +20,14 @@ from meter.core.windows import Span, Window, zone
 from meter.errors import InputError
 from meter.store.types import BASES, OUTCOMES
 
-_SPANS = {span.value: span for span in (Span.HOUR, Span.DAY, Span.WEEK, Span.MONTH)}
+TIMES = {span.value: span for span in (Span.HOUR, Span.DAY, Span.WEEK, Span.MONTH)}
 _COLUMNS = {
     "subject": "subject", "model_served": "model_served", "provider": "provider",
     "issuer": "issuer",
     "endpoint": "endpoint", "key": "key_id", "currency": "currency", "card": "rate_card_id",
     "tier": "service_tier",
 }  # fmt: skip
-_TAG = "tag:"
+TAG = "tag:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,10 @@ def sorting_key(group: Sequence[str | None]) -> tuple[tuple[bool, str], ...]:
 def _dimension(name: str, events: Any, tz: str, first_us: int, last_us: int) -> Dimension:
     if name in _COLUMNS:
         return Dimension((events.c[_COLUMNS[name]],), _as_it_is)
-    if name in _SPANS:
-        return _time(Window(_SPANS[name], tz), events, first_us, last_us)
-    if name.startswith(_TAG) and len(name) > len(_TAG):
-        return Dimension((events.c.tags,), _tag_reader(name.removeprefix(_TAG)))
+    if name in TIMES:
+        return _time(Window(TIMES[name], tz), events, first_us, last_us)
+    if name.startswith(TAG) and len(name) > len(TAG):
+        return Dimension((events.c.tags,), _tag_reader(name.removeprefix(TAG)))
     if name == "model":
         model = func.coalesce(events.c.model_requested, events.c.model_served)
         return Dimension((model,), _as_it_is)
@@ -68,7 +68,7 @@ def _dimension(name: str, events: Any, tz: str, first_us: int, last_us: int) -> 
         return Dimension((events.c.outcome,), lambda number: OUTCOMES[number].value)
     if name == "basis":
         return Dimension((events.c.basis,), lambda number: BASES[number].value)
-    known = (*_COLUMNS, "model", "outcome", "basis", *_SPANS, "tag:<name>")
+    known = (*_COLUMNS, "model", "outcome", "basis", *TIMES, "tag:<name>")
     raise InputError(f"found {name!r} to group by, expected one of {', '.join(known)}")
 
 
@@ -85,12 +85,18 @@ def _tag_reader(name: str) -> Callable[[str | None], str | None]:
     return read
 
 
-def _time(window: Window, events: Any, first_us: int, last_us: int) -> Dimension:
+def starts_of(window: Window, first_us: int, last_us: int) -> list[int]:
+    """Return where the windows begin that hold moments in [first_us, last_us]."""
     starts: list[int] = []
     at_us: int | None = first_us
     while at_us is not None and at_us <= last_us:
         start_us, at_us = window.bounds(at_us)
         starts.append(start_us)
+    return starts
+
+
+def _time(window: Window, events: Any, first_us: int, last_us: int) -> Dimension:
+    starts = starts_of(window, first_us, last_us)
     step_us = gcd(*starts) if len(starts) > 1 else 0
     texts = [_text_of(start_us, window) for start_us in starts]
     if not step_us:

@@ -36,6 +36,20 @@ def latest_events() -> Subquery:
     joined = usage_events.join(routes, routes.c.id == usage_events.c.route_id).outerjoin(
         corrections, and_(corrections.c.call_id == usage_events.c.call_id, is_latest)
     )
+    number = func.coalesce(corrections.c.number, 0).label("corrections")
+    return select(*_corrected(), number).select_from(joined).subquery("events")
+
+
+def corrected_events(condition: ColumnElement[bool]) -> Subquery:
+    """Return the events as the corrections that meet the condition state them."""
+    joined = corrections.join(usage_events, usage_events.c.call_id == corrections.c.call_id).join(
+        routes, routes.c.id == usage_events.c.route_id
+    )
+    return select(*_corrected()).select_from(joined).where(condition).subquery("events")
+
+
+def _corrected() -> list[ColumnElement[Any]]:
+    """Return the columns of an event that is joined with one of its corrections, or with none."""
     columns: list[ColumnElement[Any]] = []
     for name, column in _columns().items():
         if name in WHOLE_TRUTH:
@@ -43,8 +57,7 @@ def latest_events() -> Subquery:
         elif name in ENDING_COLUMNS:
             column = func.coalesce(corrections.c[name], column)
         columns.append(column.label(name))
-    number = func.coalesce(corrections.c.number, 0).label("corrections")
-    return select(*columns, number).select_from(joined).subquery("events")
+    return columns
 
 
 def _columns() -> dict[str, ColumnElement[Any]]:

@@ -7,23 +7,20 @@ Called by the façade, the reports and the command line.
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Engine, Select, func, select
 
 from meter.core.call import Basis, Outcome
 from meter.core.ledger import NOBODY, SPEND
 from meter.core.rates import RateCard
 from meter.core.rating import Charge, ChargeLine
-from meter.core.reading import UNMETERED
 from meter.core.usage import Usage
 from meter.errors import InputError
 from meter.store.budget_rows import BudgetRow, budgets, remove_budget, set_budget, standing
 from meter.store.encoding import (
-    UNIT_COLUMNS,
     AnyRow,
-    Book,
     book_from_row,
     card_from_row,
     charge_from_row,
@@ -33,10 +30,11 @@ from meter.store.encoding import (
 )
 from meter.store.engine import read_connection
 from meter.store.filters import where
-from meter.store.grouping import Dimension, dimensions_of, sorting_key
+from meter.store.grouping import sorting_key
 from meter.store.latest import latest_events
 from meter.store.schema import balances, open_calls, rate_cards, routes
 from meter.store.types import BASES, BASIS_NUMBERS, OUTCOME_NUMBERS, OUTCOMES
+from meter.store.usage_sums import UsageRow, usage
 
 __all__ = [
     "AccuracyRow",
@@ -116,40 +114,6 @@ class CallRow:
     def model(self) -> str | None:
         """Return the model that was asked for, else the one that served."""
         return self.model_requested or self.model_served
-
-
-@dataclass(frozen=True, slots=True)
-class UsageRow:
-    """Sums over the ended calls of one group, in one currency for each price book.
-
-    `group` has a value for each name of `by`, None where a call has none: hours as
-    "2026-11-22T10:00+01:00", days and weeks (their Monday) as "2026-11-22", months as "2026-11".
-    Tokens are None when no call reported any of that unit, `cost_nanos` when no call is priced;
-    calls without a currency stand in the group's row when it has but one. `unpriced` calls used
-    something that no rate covers, `unknown` ones are unsettled, `failed` ones ended upstream.
-    `list_nanos` sums the published price, `billed_nanos` what the subjects owe: the cost where a
-    call has no other.
-    """
-
-    group: tuple[str | None, ...]
-    currency: str | None
-    cost_nanos: int | None
-    calls: int
-    input_tokens: int | None
-    cache_read_tokens: int | None
-    cache_write_tokens: int | None
-    output_tokens: int | None
-    reasoning_tokens: int | None
-    unpriced: int
-    estimated: int
-    unknown: int
-    unmetered: int
-    failed: int
-    refused: int
-    list_nanos: int | None = None
-    list_currency: str | None = None
-    billed_nanos: int | None = None
-    billed_currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,48 +232,6 @@ def _stream_calls(
                 for row in found.mappings():
                     left = None if left is None else left - 1
                     yield make(row)
-
-
-def usage(
-    engine: Engine,
-    *,
-    by: Sequence[str],
-    since_us: int | None = None,
-    until_us: int | None = None,
-    tz: str = "UTC",
-    **filters: str | None,
-) -> list[UsageRow]:
-    """Return sums over the ended calls that started in [since_us, until_us).
-
-    `by` names groups: subject, model, model_served, provider, issuer, endpoint, key, outcome,
-    basis, currency, hour, day, week, month (in the zone `tz`) and "tag:<name>". `filters` as for
-    `calls`. One row for each group and currency, sorted by group.
-
-    Raises: InputError for a name that is not one of these, ConfigError for an unknown zone,
-    StoreUnavailable.
-    """
-    events = latest_events()
-    wanted = {name: text for name, text in filters.items() if text is not None}
-    condition = where(events, since_us, until_us, wanted)
-    with read_connection(engine) as connection:
-        started = events.c.started_us
-        # Two statements: together they would scan what each finds at the end of an index.
-        first, last = [
-            connection.execute(select(bound(started)).where(condition)).scalar_one()
-            for bound in (func.min, func.max)
-        ]
-        if first is None:
-            return []
-        dimensions = dimensions_of(by, events, tz, first, last)
-        keys = [column.label(f"key{i}") for i, d in enumerate(dimensions) for column in d.columns]
-        currencies = [events.c.currency, *[_told(events, book, "currency") for book in _BOOKS]]
-        statement = (
-            select(*keys, *currencies, *_sums(events))
-            .where(condition)
-            .group_by(*[column for d in dimensions for column in d.columns], *currencies)
-        ).execution_options(yield_per=_AT_ONCE)
-        with connection.execute(statement) as found:
-            return _usage_rows((tuple(row) for row in found), dimensions)
 
 
 def count_calls(
@@ -457,102 +379,6 @@ def timings(
 def _at_share(ordered: Sequence[int], percent: int) -> int:
     """Return the least value that at least that share of the ordered values does not exceed."""
     return ordered[max(-(-len(ordered) * percent // 100) - 1, 0)]
-
-
-# --- sums -------------------------------------------------------------------------------------
-
-
-_BOOKS: tuple[Book, ...] = ("list", "billed")
-_Currencies = tuple[str | None, str | None, str | None]
-"""That of the cost, of the published price and of what is billed."""
-_NO_CURRENCIES: _Currencies = (None, None, None)
-
-
-def _told(events: Any, book: Book, what: Literal["nanos", "currency"]) -> ColumnElement[Any]:
-    """Return what a price book says of a call: what the cost says, where it says nothing."""
-    own = [events.c[f"{book}_{name}"] for name in ("card_id", "currency", "unpriced")]
-    cost = events.c.cost_nanos if what == "nanos" else events.c.currency
-    return case((func.coalesce(*own).is_(None), cost), else_=events.c[f"{book}_{what}"])
-
-
-def _sums(events: Any) -> list[ColumnElement[Any]]:
-    """Return cost, tokens, calls and counts, in the order in which `_usage_row` takes them."""
-    refused = events.c.outcome == OUTCOME_NUMBERS[Outcome.REFUSED]
-    unknown = events.c.basis == BASIS_NUMBERS[Basis.UNKNOWN]
-    ended_upstream = events.c.outcome.in_(
-        [OUTCOME_NUMBERS[Outcome.UPSTREAM_FAILED], OUTCOME_NUMBERS[Outcome.TIMED_OUT]]
-    )
-    return [
-        func.sum(events.c.cost_nanos),
-        *[func.sum(_told(events, book, "nanos")) for book in _BOOKS],
-        *[func.sum(events.c[name]) for name in UNIT_COLUMNS],
-        func.count(),
-        *[
-            func.sum(case((condition, 1), else_=0))
-            for condition in (
-                and_(events.c.cost_nanos.is_(None), ~unknown),
-                events.c.basis == BASIS_NUMBERS[Basis.ESTIMATED],
-                unknown,
-                events.c.endpoint == UNMETERED,
-                and_(~refused, or_(ended_upstream, func.coalesce(events.c.status, 0) >= 400)),
-                refused,
-            )
-        ],
-    ]
-
-
-def _usage_rows(
-    found: Iterator[tuple[Any, ...]], dimensions: Sequence[Dimension]
-) -> list[UsageRow]:
-    """Fold the database's groups into the rows asked for."""
-    width = sum(len(dimension.columns) for dimension in dimensions)
-    after = width + len(_NO_CURRENCIES)
-    folded: dict[tuple[str | None, ...], dict[_Currencies, list[int | None]]] = {}
-    for row in found:
-        values = iter(row[:width])
-        group = tuple(
-            dimension.text(*[next(values) for _ in dimension.columns]) for dimension in dimensions
-        )
-        sums = [None if value is None else int(value) for value in row[after:]]
-        by_currency = folded.setdefault(group, {})
-        cost, listed, billed = row[width:after]
-        currencies = (cost, listed, billed)
-        by_currency[currencies] = _added(by_currency.get(currencies), sums)
-    rows = []
-    for group in sorted(folded, key=sorting_key):
-        by_currency = folded[group]
-        for unsaid in [currencies for currencies in by_currency if None in currencies]:
-            agreeing = [c for c in by_currency if c != unsaid and _agree(unsaid, c)]
-            if len(agreeing) == 1:
-                (only,) = agreeing
-                by_currency[only] = _added(by_currency[only], by_currency.pop(unsaid))
-        for currencies in sorted(by_currency, key=sorting_key):
-            rows.append(_usage_row(group, currencies, by_currency[currencies]))
-    return rows
-
-
-def _agree(unsaid: _Currencies, said: _Currencies) -> bool:
-    """Whether one says all that the other says, and more."""
-    return all(one is None or one == other for one, other in zip(unsaid, said, strict=True))
-
-
-def _added(sums: list[int | None] | None, more: list[int | None]) -> list[int | None]:
-    if sums is None:
-        return more
-    return [b if a is None else a if b is None else a + b for a, b in zip(sums, more, strict=True)]
-
-
-def _usage_row(
-    group: tuple[str | None, ...], currencies: _Currencies, sums: list[int | None]
-) -> UsageRow:
-    cost_nanos, list_nanos, billed_nanos, i, cr, cw, o, r = sums[:8]
-    calls, *counts = [count or 0 for count in sums[8:]]
-    currency, listed, billed = currencies
-    unpriced, estimated, unknown, unmetered, failed, refused = counts
-    return UsageRow(
-        group, currency, cost_nanos, calls, i, cr, cw, o, r, unpriced, estimated, unknown,
-        unmetered, failed, refused, list_nanos, listed, billed_nanos, billed,
-    )  # fmt: skip
 
 
 # --- rows -------------------------------------------------------------------------------------

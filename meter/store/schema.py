@@ -526,3 +526,44 @@ invoice_lines = Table(
     sqlite_with_rowid=False,
 )
 """The lines of the invoices: what was billed of which period, so that nothing is billed twice."""
+
+
+def _rollup(name: str, *keys: str) -> Table:
+    """Return a table of sums: when the interval starts, what the calls have in common, the sums.
+
+    A key is empty where a call has none. The sums are those of `summing.NAMES`.
+    """
+    return Table(
+        name,
+        metadata,
+        Column("started_us", BigInteger, primary_key=True, autoincrement=False),
+        *[Column(key, Text, primary_key=True) for key in (*keys, *_CURRENCIES)],
+        *[Column(sum_name, BigInteger, nullable=False) for sum_name in _SUMS],
+        sqlite_with_rowid=False,
+    )
+
+
+_CURRENCIES = ("currency", "list_currency", "billed_currency")
+_REPORTED = (
+    "cost_nanos", "list_nanos", "billed_nanos", "input_tokens", "cache_read_tokens",
+    "cache_write_tokens", "output_tokens", "reasoning_tokens",
+)  # fmt: skip
+_SUMS = (
+    *_REPORTED, *[f"{name}_calls" for name in _REPORTED], "calls", "unpriced", "estimated",
+    "unknown", "unmetered", "failed", "refused",
+)  # fmt: skip
+
+usage_hours = _rollup("usage_hours", "provider", "issuer", "endpoint", "model", "model_served")
+"""Sums of each hour UTC by provider, issuer, endpoint and models.
+
+`model` is the one that was asked for, else the one that served.
+"""
+
+usage_subject_days = _rollup("usage_subject_days", "subject", "provider", "model", "model_served")
+"""Sums of each day UTC by subject, provider and models."""
+
+usage_key_days = _rollup("usage_key_days", "key_id", "subject", "model")
+"""Sums of each day UTC by key, subject and model."""
+
+usage_tag_days = _rollup("usage_tag_days", "tag_name", "tag_value", "model")
+"""Sums of each day UTC by tag and model: a call counts in each of its tags."""

@@ -164,7 +164,7 @@ def test_filters(
     assert found - {call_id(4)} | found & {call_id(n) for n in expected} == {
         call_id(number) for number in expected
     }
-    summed = sum(row.calls for row in reads.usage(engine, by=["subject"], **filters))
+    summed = sum(row.calls for row in reads.usage(engine, by=["subject"], filters=filters))
     assert summed == len(found)
 
 
@@ -184,7 +184,7 @@ def test_filters_that_mean_nothing_are_refused(
     with pytest.raises(InputError, match=sentence):
         reads.calls(memory_engine, **filters)
     with pytest.raises(InputError, match=sentence):
-        reads.usage(memory_engine, by=["subject"], **filters)
+        reads.usage(memory_engine, by=["subject"], filters=filters)
 
 
 def test_sums_are_exact_and_unknown_is_not_zero(engine: Engine, store: LedgerStore) -> None:

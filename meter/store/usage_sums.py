@@ -1,0 +1,392 @@
+"""Sum ended calls up: from a rollup where one answers the question, else from the calls.
+
+Both agree to the nano. A rollup answers when its keys have every group and filter, and no window
+of the question begins inside one of its intervals; what lies before its first whole interval and
+behind its last comes from the calls, and what is not folded into it yet is added (see `rollups`).
+Called by the reads.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from types import MappingProxyType
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Subquery, and_, func, literal_column, select
+
+from meter.core.windows import Window
+from meter.store.engine import read_connection
+from meter.store.filters import where
+from meter.store.grouping import (
+    TAG,
+    TIMES,
+    Dimension,
+    dimensions_of,
+    sorting_key,
+    starts_of,
+)
+from meter.store.latest import latest_events
+from meter.store.rollups import CURRENCIES, ROLLUPS, Rollup, beyond, changes
+from meter.store.schema import usage_events, usage_hours, usage_tag_days
+from meter.store.summing import (
+    COUNTED,
+    NAMES,
+    REPORTED,
+    currencies_of,
+    known,
+    sums_of,
+    sums_of_rollup,
+)
+
+_AT_ONCE: Final = 1000
+_Currencies = tuple[str | None, str | None, str | None]
+"""That of the cost, of the published price and of what is billed."""
+_NO_FILTERS: Final[Mapping[str, str | None]] = MappingProxyType({})
+_Group = tuple[str | None, ...]
+_Interval = tuple[int | None, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """Sums over the ended calls of one group, in one currency for each price book.
+
+    `group` has a value for each name of `by`, None where a call has none: hours as
+    "2026-11-22T10:00+01:00", days and weeks (their Monday) as "2026-11-22", months as "2026-11".
+    Tokens are None when no call reported any of that unit, `cost_nanos` when no call is priced;
+    calls without a currency stand in the group's row when it has but one. `unpriced` calls used
+    something that no rate covers, `unknown` ones are unsettled, `failed` ones ended upstream.
+    `list_nanos` sums the published price, `billed_nanos` what the subjects owe: the cost where a
+    call has no other.
+    """
+
+    group: tuple[str | None, ...]
+    currency: str | None
+    cost_nanos: int | None
+    calls: int
+    input_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    unpriced: int
+    estimated: int
+    unknown: int
+    unmetered: int
+    failed: int
+    refused: int
+    list_nanos: int | None = None
+    list_currency: str | None = None
+    billed_nanos: int | None = None
+    billed_currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked: groups, the interval, the zone of windows, filters."""
+
+    by: tuple[str, ...]
+    since_us: int | None
+    until_us: int | None
+    tz: str
+    filters: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One row that the database summed: its group as texts, its currencies, its sums."""
+
+    group: _Group
+    currencies: _Currencies
+    sums: Sequence[int]
+
+
+def usage(
+    engine: Engine,
+    *,
+    by: Sequence[str],
+    since_us: int | None = None,
+    until_us: int | None = None,
+    tz: str = "UTC",
+    filters: Mapping[str, str | None] = _NO_FILTERS,
+    rollups: bool = True,
+) -> list[UsageRow]:
+    """Return sums over the ended calls that started in [since_us, until_us).
+
+    `by` names groups: subject, model, model_served, provider, issuer, endpoint, key, outcome,
+    basis, currency, card, tier, hour, day, week, month (in the zone `tz`) and "tag:<name>".
+    `filters` as for `calls`. One row for each group and currency, sorted by group. `rollups`
+    False reads the calls themselves.
+
+    Raises: InputError for a name that is not one of these, ConfigError for an unknown zone,
+    StoreUnavailable.
+    """
+    wanted = {name: text for name, text in filters.items() if text is not None}
+    question = _Question(tuple(by), since_us, until_us, tz, wanted)
+    with read_connection(engine) as connection:
+        span = _span(connection, question)
+        # The names are looked at also where there is nothing to sum.
+        dimensions_of(by, latest_events(), tz, *(span or (0, 0)))
+        where(latest_events(), since_us, until_us, wanted)
+        if span is None:
+            return []
+        found: Iterable[_Found] | None = None
+        if rollups:
+            found = _from_rollup(connection, question, span)
+        if found is None:
+            found = _from_calls(connection, question, span, (since_us, until_us))
+        return _rows(found)
+
+
+def _span(connection: Connection, question: _Question) -> tuple[int, int] | None:
+    """Return the first and the last moment of interest, None when there are no calls."""
+    started = usage_events.c.started_us
+    within = where(usage_events, question.since_us, question.until_us, {})
+    # Two statements: together they would scan what each finds at the end of an index.
+    first, last = [
+        connection.execute(select(bound(started)).where(within)).scalar_one()
+        for bound in (func.min, func.max)
+    ]
+    return None if first is None else (first, last)
+
+
+# --- from the calls ---------------------------------------------------------------------------
+
+
+def _from_calls(
+    connection: Connection,
+    question: _Question,
+    span: tuple[int, int],
+    interval: _Interval,
+    events: Any = None,
+    sign: int = 1,
+) -> Iterator[_Found]:
+    """Yield sums over calls in an interval (`events`: their state, as now known)."""
+    events = latest_events() if events is None else events
+    dimensions = dimensions_of(question.by, events, question.tz, *span)
+    columns = [column for dimension in dimensions for column in dimension.columns]
+    currencies = currencies_of(events)
+    statement = (
+        select(*_labelled(columns), *currencies, *sums_of(events, sign))
+        .where(where(events, *interval, question.filters))
+        .group_by(*columns, *currencies)
+    )
+    return _read(connection, statement, dimensions)
+
+
+def _labelled(columns: Sequence[Any]) -> list[Any]:
+    return [column.label(f"key{number}") for number, column in enumerate(columns)]
+
+
+def _read(
+    connection: Connection, statement: Any, dimensions: Sequence[Dimension]
+) -> Iterator[_Found]:
+    width = sum(len(dimension.columns) for dimension in dimensions)
+    after = width + len(CURRENCIES)
+    streamed = statement.execution_options(yield_per=_AT_ONCE)
+    with connection.execute(streamed) as rows:
+        for row in rows:
+            values = iter(row[:width])
+            group = tuple(each.text(*[next(values) for _ in each.columns]) for each in dimensions)
+            cost, listed, billed = (text or None for text in row[width:after])
+            # PostgreSQL sums to a decimal.
+            yield _Found(group, (cost, listed, billed), [int(value) for value in row[after:]])
+
+
+# --- from a rollup ----------------------------------------------------------------------------
+
+
+def _from_rollup(
+    connection: Connection, question: _Question, span: tuple[int, int]
+) -> Iterable[_Found] | None:
+    """Return sums out of a rollup and what it lacks, None where no rollup answers the question."""
+    rollup = _rollup_for(question, span)
+    if rollup is None:
+        return None
+    whole = _whole_intervals(question, span, rollup.step_us)
+    if whole is None:
+        return None
+    sources = beyond(connection)
+    if sources is None:
+        return None
+    first_us, end_us = whole
+    parts = [_from_table(connection, question, span, rollup, whole)]
+    for edge in ((question.since_us, first_us), (end_us, question.until_us)):
+        # Without a bound there is nothing beyond the whole intervals.
+        if edge[0] is not None and edge[1] is not None and edge[0] < edge[1]:
+            parts.append(_from_calls(connection, question, span, edge))
+    for change in changes(connection, sources):
+        parts.append(_from_calls(connection, question, span, whole, change.events, change.sign))
+    return chain.from_iterable(parts)
+
+
+def _rollup_for(question: _Question, span: tuple[int, int]) -> Rollup | None:
+    """Return the rollup whose keys and intervals answer the question, None when there is none."""
+    tags = {name for name in question.by if name.startswith(TAG)}
+    if "tag" in question.filters:
+        tags.add(TAG + question.filters["tag"].partition("=")[0])
+    names = {name for name in question.by if name not in TIMES and name not in tags}
+    names |= question.filters.keys() - {"tag"}
+    windows = [Window(TIMES[name], question.tz) for name in question.by if name in TIMES]
+    for rollup in ROLLUPS:
+        keys = {name for name, _ in rollup.keys} | {"currency"}
+        if rollup.is_by_tag:
+            if len(tags) != 1 or not names <= {"model", "currency"} or "model" in question.filters:
+                continue
+        elif tags or not names <= keys:
+            continue
+        elif "model" in question.filters and "model_served" not in keys:
+            # A filter finds a model under either of its names.
+            continue
+        if all(_fits(window, span, rollup.step_us) for window in windows):
+            return rollup
+    return None
+
+
+def _fits(window: Window, span: tuple[int, int], step_us: int) -> bool:
+    """Whether no window begins inside an interval of the rollup."""
+    return all(start_us % step_us == 0 for start_us in starts_of(window, *span))
+
+
+def _whole_intervals(
+    question: _Question, span: tuple[int, int], step_us: int
+) -> tuple[int, int] | None:
+    """Return [first, end) of the rollup's intervals that lie in the question's, None for none."""
+    since_us = span[0] // step_us * step_us if question.since_us is None else question.since_us
+    until_us = question.until_us
+    if until_us is None or until_us > span[1]:
+        # Nothing lies behind the last call.
+        until_us = (span[1] // step_us + 1) * step_us
+    first_us, end_us = -(-since_us // step_us) * step_us, until_us // step_us * step_us
+    return (first_us, end_us) if first_us < end_us else None
+
+
+def _from_table(
+    connection: Connection,
+    question: _Question,
+    span: tuple[int, int],
+    rollup: Rollup,
+    interval: tuple[int, int],
+) -> Iterator[_Found]:
+    by_tag = [place for place, name in enumerate(question.by) if name.startswith(TAG)]
+    if not (rollup.is_by_tag and by_tag) or "tag" in question.filters:
+        yield from _table_rows(connection, question, span, rollup.table, interval)
+        return
+    # The calls without that tag are all calls, less those with it.
+    (place,) = by_tag
+    for found in _table_rows(connection, question, span, usage_hours, interval):
+        yield found
+    for found in _table_rows(connection, question, span, rollup.table, interval):
+        yield found
+        without = (*found.group[:place], None, *found.group[place + 1 :])
+        yield _Found(without, found.currencies, [-value for value in found.sums])
+
+
+def _table_rows(
+    connection: Connection,
+    question: _Question,
+    span: tuple[int, int],
+    table: Any,
+    interval: tuple[int, int],
+) -> Iterator[_Found]:
+    """Yield sums out of one table. Where it knows no tags, all calls count as without."""
+    rows = _as_events(table)
+    tagged = table is usage_tag_days
+    by = [name for name in question.by if not name.startswith(TAG)]
+    others = iter(dimensions_of(by, rows, question.tz, *span))
+    dimensions = [
+        (Dimension((rows.c.tag_value,), _as_it_is) if tagged else Dimension((), _nothing))
+        if name.startswith(TAG)
+        else next(others)
+        for name in question.by
+    ]
+    columns = [column for dimension in dimensions for column in dimension.columns]
+    currencies = [rows.c[name] for name in CURRENCIES]
+    plain = {name: text for name, text in question.filters.items() if name != "tag"}
+    condition = where(rows, *interval, plain)
+    if tagged:
+        name, _, value = question.filters.get("tag", "").partition("=")
+        if name:
+            condition = and_(condition, rows.c.tag_name == name, rows.c.tag_value == value)
+        else:
+            (asked,) = (name for name in question.by if name.startswith(TAG))
+            condition = and_(condition, rows.c.tag_name == asked.removeprefix(TAG))
+    statement = (
+        select(*_labelled(columns), *currencies, *sums_of_rollup(rows))
+        .where(condition)
+        .group_by(*columns, *currencies)
+    )
+    return _read(connection, statement, dimensions)
+
+
+def _as_events(table: Any) -> Subquery:
+    """Return a rollup in the columns of events: null where a call has none."""
+    names = {"model": "model_requested"}
+    plain = [
+        func.nullif(column, literal_column("''")).label(names.get(column.name, column.name))
+        for column in table.c
+        if column.name not in (*NAMES, "started_us")
+    ]
+    sums = [table.c[name] for name in NAMES]
+    more = [] if "model_served" in table.c else [table.c.model.label("model_served")]
+    return select(table.c.started_us, *plain, *more, *sums).subquery("events")
+
+
+def _as_it_is(value: str | None) -> str | None:
+    return value
+
+
+def _nothing() -> None:
+    return None
+
+
+# --- together ---------------------------------------------------------------------------------
+
+
+def _rows(found: Iterable[_Found]) -> list[UsageRow]:
+    """Add what was found to the rows asked for."""
+    added: dict[_Group, dict[_Currencies, list[int]]] = {}
+    for each in found:
+        by_currency = added.setdefault(each.group, {})
+        by_currency[each.currencies] = _plus(by_currency.get(each.currencies), each.sums)
+    rows = []
+    calls = len(NAMES) - len(COUNTED)
+    for group in sorted(added, key=sorting_key):
+        # What later corrections took away leaves sums of nothing.
+        by_currency = {c: sums for c, sums in added[group].items() if sums[calls]}
+        # Those that say most come first, so that the order of the rows makes no difference.
+        for unsaid in sorted((c for c in by_currency if None in c), key=_unsaid):
+            agreeing = [c for c in by_currency if c != unsaid and _agree(unsaid, c)]
+            if len(agreeing) == 1:
+                (only,) = agreeing
+                by_currency[only] = _plus(by_currency[only], by_currency.pop(unsaid))
+        for currencies in sorted(by_currency, key=sorting_key):
+            rows.append(_row(group, currencies, by_currency[currencies]))
+    return rows
+
+
+def _unsaid(currencies: _Currencies) -> tuple[int, Any]:
+    return currencies.count(None), sorting_key(currencies)
+
+
+def _agree(unsaid: _Currencies, said: _Currencies) -> bool:
+    """Whether one says all that the other says, and more."""
+    return all(one is None or one == other for one, other in zip(unsaid, said, strict=True))
+
+
+def _plus(sums: list[int] | None, more: Sequence[int]) -> list[int]:
+    if sums is None:
+        return list(more)
+    return [one + other for one, other in zip(sums, more, strict=True)]
+
+
+def _row(group: _Group, currencies: _Currencies, sums: list[int]) -> UsageRow:
+    told = known(sums)
+    cost_nanos, list_nanos, billed_nanos, i, cr, cw, o, r = told[: len(REPORTED)]
+    calls, unpriced, estimated, unknown, unmetered, failed, refused = (
+        count or 0 for count in told[len(REPORTED) :]
+    )
+    currency, listed, billed = currencies
+    return UsageRow(
+        group, currency, cost_nanos, calls, i, cr, cw, o, r, unpriced, estimated, unknown,
+        unmetered, failed, refused, list_nanos, listed, billed_nanos, billed,
+    )  # fmt: skip

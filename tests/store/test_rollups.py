@@ -1,0 +1,247 @@
+"""Rollups answer as the calls do, to the nano, however far they are folded."""
+
+import random
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, func, select, update
+
+from meter.core.call import Attribution, Basis, Outcome
+from meter.core.rating import Charge, rate
+from meter.core.usage import Usage
+from meter.store import rollups, usage_sums
+from meter.store.checking import check
+from meter.store.engine import write_connection
+from meter.store.ledger_store import LedgerStore
+from meter.store.schema import usage_hours, usage_subject_days
+from meter.store.usage_sums import usage
+from tests.store.examples import (
+    CARD,
+    HOUR_US,
+    NOVEMBER_US,
+    a_call,
+    a_correction,
+    an_event,
+    an_unknown_end,
+    call_id,
+)
+
+WAIT_S = 20.0
+CALLS = 160
+QUARTER_US = HOUR_US // 4
+YUAN = replace(CARD, currency="CNY", id="")
+
+
+def events(seed: int = 1) -> list[Any]:
+    """Calls of ten days: of several users, models, tags, currencies and endings."""
+    chosen = random.Random(seed)
+    made = []
+    for number in range(1, CALLS + 1):
+        started_us = NOVEMBER_US + chosen.randrange(10 * 24 * 4) * QUARTER_US
+        tags = tuple(
+            (name, chosen.choice(values))
+            for name, values in (("feature", "ab"), ("team", ["search", 'odd"=']))
+            if chosen.random() < 0.6
+        )
+        call = a_call(
+            number,
+            started_us=started_us,
+            provider=chosen.choice(["openai", "anthropic"]),
+            endpoint=chosen.choice(["chat", "messages", "unmetered"]),
+            model_requested=chosen.choice(["small", "large", None]),
+            attribution=Attribution(
+                chosen.choice(["alice", "bob", None]), tags, chosen.choice(["key-1", None])
+            ),
+        )
+        used = Usage(input_tokens=chosen.randrange(9), output_tokens=chosen.randrange(9))
+        event = an_event(
+            call,
+            used,
+            charge=rate(used, chosen.choice([CARD, YUAN]), at_us=started_us),
+            outcome=chosen.choice([Outcome.COMPLETED, Outcome.UPSTREAM_FAILED, Outcome.REFUSED]),
+            basis=chosen.choice([Basis.REPORTED, Basis.ESTIMATED]),
+            model_served=chosen.choice(["small-2026", "large"]),
+            billed=rate(used, YUAN, at_us=started_us) if chosen.random() < 0.3 else None,
+        )
+        match number % 9:
+            case 0:
+                event = an_unknown_end(call)
+            case 1:
+                event = replace(event, usage=Usage(), charge=Charge((), 0, None, None), billed=None)
+        made.append(event)
+    return made
+
+
+def recorded(store: LedgerStore, made: list[Any]) -> None:
+    for future in [store.settle(event, CARD, (YUAN,)) for event in made]:
+        future.result(WAIT_S)
+
+
+def corrected(store: LedgerStore, numbers: range, place: int = 1) -> None:
+    for number in numbers:
+        used = Usage(input_tokens=number, cache_read_tokens=1)
+        store.correct(a_correction(number, place, used)).result(WAIT_S)
+
+
+QUESTIONS: list[dict[str, Any]] = [
+    {"by": []},
+    {"by": ["model"]},
+    {"by": ["provider", "endpoint", "issuer"]},
+    {"by": ["subject", "model"]},
+    {"by": ["subject", "model_served"], "filters": {"model": "small-2026"}},
+    {"by": ["day", "model"], "tz": "Asia/Shanghai"},
+    {"by": ["hour"], "tz": "America/New_York"},
+    {"by": ["day"], "tz": "Asia/Kathmandu"},
+    {"by": ["week", "provider"]},
+    {"by": ["month", "subject"]},
+    {"by": ["day", "subject"], "tz": "Europe/Berlin"},
+    {"by": ["key", "subject"]},
+    {"by": ["tag:team"]},
+    {"by": ["tag:team", "day", "model"]},
+    {"by": ["day", "tag:nothing"]},
+    {"by": ["tag:team"], "filters": {"tag": 'team=odd"='}},
+    {"by": ["model"], "filters": {"tag": "feature=a"}},
+    {"by": ["tag:team", "tag:feature"]},
+    {"by": ["tag:team"], "filters": {"tag": "feature=a"}},
+    {"by": ["tag:team"], "filters": {"model": "large"}},
+    {"by": ["currency"], "filters": {"subject": "alice"}},
+    {"by": ["outcome", "basis"]},
+    {"by": ["model"], "filters": {"basis": "estimated"}},
+    {"by": ["subject"], "filters": {"key": "key-1"}},
+]
+SPANS: list[dict[str, int]] = [
+    {},
+    {"since_us": NOVEMBER_US + 2 * 24 * HOUR_US},
+    {"since_us": NOVEMBER_US + 5 * QUARTER_US, "until_us": NOVEMBER_US + 7 * 24 * HOUR_US + 1},
+    {"until_us": NOVEMBER_US + 3 * HOUR_US},
+    {"since_us": NOVEMBER_US + QUARTER_US, "until_us": NOVEMBER_US + 2 * QUARTER_US},
+]
+
+
+def agree(engine: Engine, *, some: int = 25) -> None:
+    """Ask some of the questions, others each time (0: all of them)."""
+    asked = [(question, span) for question in QUESTIONS for span in SPANS]
+    for question, span in _chosen.sample(asked, some) if some else asked:
+        told = usage(engine, **question, **span)
+        assert told == usage(engine, **question, **span, rollups=False), (question, span)
+
+
+_chosen = random.Random(2)
+
+
+def test_they_agree_with_the_calls_at_every_step(engine: Engine, store: LedgerStore) -> None:
+    made = events()
+    recorded(store, made[:100])
+    agree(engine)
+    rollups.fold(engine)
+    agree(engine)
+    recorded(store, made[100:])
+    corrected(store, range(1, 12))
+    corrected(store, range(120, 126))
+    agree(engine)
+    corrected(store, range(5, 9), place=2)
+    assert rollups.fold(engine, most=1) > 0
+    agree(engine)
+    rollups.fold(engine)
+    agree(engine)
+    assert rollups.fold(engine) == 0
+    corrected(store, range(5, 7), place=3)
+    agree(engine, some=0)
+    assert not list(check(engine))
+
+
+def test_a_rollup_is_read_where_one_answers(
+    engine: Engine, store: LedgerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(store, events())
+    rollups.fold(engine)
+    read: list[str] = []
+    real = usage_sums._table_rows
+
+    def noting(connection: Any, question: Any, span: Any, table: Any, interval: Any) -> Any:
+        read.append(table.name)
+        return real(connection, question, span, table, interval)
+
+    monkeypatch.setattr(usage_sums, "_table_rows", noting)
+    for by, tz, tables in (
+        (["day", "model"], "Asia/Shanghai", ["usage_hours"]),
+        (["day", "model"], "Asia/Kathmandu", []),
+        (["subject"], "UTC", ["usage_subject_days"]),
+        (["key"], "UTC", ["usage_key_days"]),
+        (["tag:team"], "UTC", ["usage_hours", "usage_tag_days"]),
+        (["day", "subject"], "Asia/Shanghai", []),
+        (["outcome"], "UTC", []),
+    ):
+        read.clear()
+        usage(engine, by=by, tz=tz)
+        assert read == tables, by
+
+
+def test_several_may_fold_at_once(engine: Engine, store: LedgerStore) -> None:
+    recorded(store, events())
+    corrected(store, range(1, 30))
+    folded: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: folded.append(rollups.fold(engine))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sum(folded) == CALLS + 29
+    agree(engine)
+
+
+def test_with_too_much_to_add_the_calls_are_read(
+    engine: Engine, store: LedgerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(store, events())
+    monkeypatch.setattr(rollups, "MOST_BEYOND", 10)
+    agree(engine)
+
+
+def test_a_call_leaves_the_key_that_a_correction_takes_it_from(
+    engine: Engine, store: LedgerStore
+) -> None:
+    """In another currency a call has another key; where nothing is left there is no row."""
+    recorded(store, [an_event()])
+    rollups.fold(engine)
+    made = a_correction(1, 1)
+    charge = rate(Usage(input_tokens=1), YUAN, at_us=made.at_us)
+    store.correct(replace(made, charge=charge), YUAN).result(WAIT_S)
+    rollups.fold(engine)
+    (row,) = usage(engine, by=["subject"])
+    assert (row.currency, row.calls, row.cost_nanos) == ("CNY", 1, 1000)
+    with engine.connect() as connection:
+        counts = connection.execute(select(usage_hours.c.currency, usage_hours.c.calls))
+        assert sorted(tuple(each) for each in counts) == [("CNY", 1), ("USD", 0)]
+
+
+def test_the_check_names_a_rollup_that_is_not_the_sum_of_its_calls(
+    engine: Engine, store: LedgerStore
+) -> None:
+    recorded(store, events())
+    rollups.fold(engine)
+    corrected(store, range(1, 4))
+    assert not list(check(engine))
+    with write_connection(engine) as connection:
+        first = select(func.min(usage_subject_days.c.started_us)).scalar_subquery()
+        connection.execute(
+            update(usage_subject_days)
+            .where(usage_subject_days.c.started_us == first)
+            .values(cost_nanos=usage_subject_days.c.cost_nanos + 1)
+        )
+    found = list(check(engine))
+    assert found and {each.invariant for each in found} == {"rollups equal calls"}
+    assert found[0].row.startswith("usage_subject_days ")
+
+
+def test_ids_of_calls_that_never_came_fold_to_nothing(engine: Engine, store: LedgerStore) -> None:
+    with engine.connect() as connection:
+        (only,) = rollups.changes(connection, [call_id(7)])
+        keys = rollups.summed(
+            rollups.ROLLUPS[0], only, native=connection.dialect.name == "postgresql"
+        )
+        assert connection.execute(keys).all() == []
