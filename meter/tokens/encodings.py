@@ -154,9 +154,12 @@ def _build(name: str) -> tiktoken.Encoding:
     import tiktoken
 
     tokens = packed_tokens(recipe.ranks)
-    return tiktoken.Encoding(
+    made = tiktoken.Encoding(
         name,
         pat_str=recipe.pattern,
         mergeable_ranks={token: rank for rank, token in enumerate(tokens) if token},
         special_tokens=recipe.specials,
     )
+    # It keeps them once more, 24 MB for o200k_base, only so that it could be pickled.
+    made._mergeable_ranks = {}
+    return made
