@@ -45,6 +45,10 @@ FLOORS = {
 # Rooms on one floor that may know each other: (who imports, what), and why.
 SIBLINGS = {
     ("meter.core", "meter.errors"): "the core raises the product's errors",
+    (
+        "meter.gateway",
+        "meter.reports",
+    ): "a customer sees its lines as the reports derive them",
     ("meter.gateway", "meter.manual"): "a realtime response is a call without an HTTP exchange",
     ("meter.meter", "meter.crediting"): "the façade offers prepaid credit as a part of its own",
     ("meter", "meter.meter"): "the package offers the façade by its name",

@@ -10,7 +10,7 @@ Source: https://platform.openai.com/docs/api-reference/usage (2026-11).
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
@@ -21,9 +21,11 @@ import msgspec
 from meter.clock import now_us
 from meter.core.money import nanos_to_decimal
 from meter.core.ports import Answer
+from meter.core.rating import ChargeLine
 from meter.gateway.rejections import Rejected
 from meter.gateway.requests import Request
 from meter.gateway.services import Services
+from meter.reports.charging import lines_of
 from meter.store.keys import Key
 from meter.store.reads import CallRow
 
@@ -46,6 +48,10 @@ _TOKENS: Final = {
     "output_audio_tokens": "output_audio_tokens",
     "output_image_tokens": "output_image_tokens",
 }
+
+
+Lines = Callable[[CallRow], tuple[ChargeLine, ...]]
+"""Returns the lines of what a call's subject is billed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,16 +216,20 @@ def _page(services: Services, question: Question, subject: str) -> dict[str, Any
             newest_first=False,
             filters={"subject": subject},
         )
-    return page_of(question, calls)
+    card_named = services.ledger.rate_card
+    return page_of(question, calls, lambda call: lines_of(call, "billed", card_named))
 
 
-def page_of(question: Question, calls: Iterable[CallRow]) -> dict[str, Any]:
-    """Return the page that calls of one subject make. Pure; the calls are streamed."""
+def page_of(question: Question, calls: Iterable[CallRow], lines: Lines) -> dict[str, Any]:
+    """Return the page that calls of one subject make. Pure; the calls are streamed.
+
+    Costs are what the subject is billed, not what the call cost us; `lines` returns their lines.
+    """
     found: dict[int, dict[Group, _Sums]] = {}
     for call in calls:
         bucket = call.started_us // _SECOND_US // question.width * question.width
-        for group, sums in _counted(question, call, found.setdefault(bucket, {})):
-            _add(question, sums, call, group)
+        for group, sums in _counted(question, call, found.setdefault(bucket, {}), lines):
+            _add(question, sums, call, group, lines)
     buckets = [
         {
             "object": "bucket",
@@ -242,7 +252,7 @@ def page_of(question: Question, calls: Iterable[CallRow]) -> dict[str, Any]:
 
 
 def _counted(
-    question: Question, call: CallRow, groups: dict[Group, _Sums]
+    question: Question, call: CallRow, groups: dict[Group, _Sums], lines: Lines
 ) -> Iterator[tuple[Group, _Sums]]:
     """Yield the groups that a call belongs to: one, or one for each of its charge lines."""
     names = _names_of(call)
@@ -255,14 +265,14 @@ def _counted(
         group: Group = tuple(names[name] for name in question.group_by)
         yield group, groups.setdefault(group, _Sums())
         return
-    if not call.cost_nanos:
+    if not call.billed.amount_nanos:
         return
     items: Sequence[str | None] = [None]
     if "line_item" in question.group_by:
-        items = [line.unit for line in call.lines]
+        items = [line.unit for line in lines(call)]
     for unit in items:
         line_item = None if unit is None else f"{names['model']}, {unit}"
-        group = (call.currency, unit, *((names | {"line_item": line_item})[n]
+        group = (call.billed.currency, unit, *((names | {"line_item": line_item})[n]
                  for n in question.group_by))  # fmt: skip
         yield group, groups.setdefault(group, _Sums())
 
@@ -282,13 +292,17 @@ def _takes_in(kind: _Kind, endpoint: str) -> bool:
     return endpoint not in _ELSEWHERE if kind.endpoints is None else endpoint in kind.endpoints
 
 
-def _add(question: Question, sums: _Sums, call: CallRow, group: Group) -> None:
+def _add(question: Question, sums: _Sums, call: CallRow, group: Group, lines: Lines) -> None:
     sums.requests += 1
     if question.kind is None:
         unit = group[1]
-        lines = [line for line in call.lines if unit in (None, line.unit)]
-        sums.amount_nanos += sum(line.amount_nanos for line in lines)
-        sums.billed += sum((line.quantity for line in lines), start=0)
+        if unit is None:
+            sums.amount_nanos += call.billed.amount_nanos or 0
+            return
+        for line in lines(call):
+            if line.unit == unit:
+                sums.amount_nanos += line.amount_nanos
+                sums.billed += line.quantity
         return
     for name, unit in question.kind.sums.items():
         quantity = call.usage.get(unit, 0) if call.usage else 0

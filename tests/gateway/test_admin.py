@@ -267,3 +267,54 @@ def _secret(gateway: Served) -> str:
     if gateway.url not in _SECRETS:
         _SECRETS[gateway.url] = gateway.key("ops", role="admin")
     return _SECRETS[gateway.url]
+
+
+RESALE = """
+[[rule]]
+book = "resale"
+multiplier = "2"
+currency = "CNY"
+[[exchange]]
+from = "USD"
+to = "CNY"
+rate = "7"
+source = "a bank"
+"""
+
+
+def test_prices_are_imported_used_at_once_and_taken_back(gateway: Served, admin: Admin) -> None:
+    made = admin.ask("PUT", "/prices/ours", json={"content": RESALE})
+    assert (made["name"], made["version"], made["format"]) == ("ours", 1, "toml")
+    assert admin.ask("GET", "/prices") == {"data": [made]}
+    secret = gateway.key("acme")
+    assert call(gateway, secret).status_code == 200
+    (row,) = gateway.calls(1)
+    # Twice the list price, at 7 yuan a dollar.
+    assert row.billed.currency == "CNY"
+    assert row.billed.amount_nanos > 0
+    assert abs(row.billed.amount_nanos - row.cost_nanos * 14) <= 14
+    shown = admin.ask("GET", f"/calls/{row.id}")
+    assert (shown["billed_currency"], shown["currency"]) == ("CNY", "USD")
+    # A customer sees what it is billed, never what the call cost.
+    day = row.started_us // 1_000_000 // 86_400 * 86_400
+    answer = httpx.get(
+        f"{gateway.url}/v1/organization/costs",
+        params={"start_time": day, "group_by": "line_item"},
+        headers={"authorization": f"Bearer {secret}"},
+        timeout=20,
+    ).json()
+    found = [result for bucket in answer["data"] for result in bucket["results"]]
+    assert {result["amount"]["currency"] for result in found} == {"cny"}
+    total = sum(round(result["amount"]["value"] * 10**9) for result in found)
+    assert total == row.billed.amount_nanos
+    admin.ask("DELETE", "/prices/ours", 204)
+    admin.ask("DELETE", "/prices/ours", 404)
+    assert admin.ask("GET", "/prices") == {"data": []}
+    assert call(gateway, secret).status_code == 200
+    assert sum(row.is_resold for row in gateway.calls(2)) == 1
+
+
+def test_a_rate_file_that_cannot_be_used_is_refused(admin: Admin) -> None:
+    refused = admin.ask("PUT", "/prices/ours", 422, json={"content": "[[rule]]"})
+    assert "rate file ours, rule 1" in str(refused)
+    assert admin.ask("GET", "/prices") == {"data": []}

@@ -23,6 +23,8 @@ from meter.errors import InputError
 from meter.gateway.admin import views
 from meter.gateway.endpoints import NAMES
 from meter.gateway.upstreams import Upstreams, checked_table
+from meter.imported import ImportedPrices
+from meter.prices.formats import read_text
 from meter.store.keys import Key
 from meter.store.ledger import Ledger
 
@@ -40,6 +42,7 @@ class Context:
     ledger: Ledger
     upstreams: Upstreams
     settings: Settings
+    imported: ImportedPrices
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +243,31 @@ def show_call(context: Context, asked: Asked) -> views.CallShown:
     return views.call_shown(row)
 
 
+def list_prices(context: Context, asked: Asked) -> views.PriceFilesShown:
+    """Return the imported rate files in force."""
+    files = context.ledger.price_files.in_force()
+    return views.PriceFilesShown([views.price_file_shown(file) for file in files])
+
+
+def import_prices(context: Context, asked: Asked) -> views.PriceFileShown:
+    """Import a rate file, in place of the one of its name."""
+    body: views.PriceFileAsked = asked.body
+    name = asked.path["id"]
+    read_text(body.content, body.format, f"rate file {name}")
+    kept = context.ledger.price_files.put(
+        name, body.format, body.content, "admin API", now_us=now_us()
+    )
+    context.imported.refresh()
+    return views.price_file_shown(kept)
+
+
+def remove_prices(context: Context, asked: Asked) -> None:
+    """Take an imported rate file out of force."""
+    if not context.ledger.price_files.remove(asked.path["id"], now_us=now_us()):
+        raise Missing(f"found no imported rate file {asked.path['id']!r}")
+    context.imported.refresh()
+
+
 def list_upstreams(context: Context, asked: Asked) -> views.UpstreamsShown:
     """Return where calls are sent."""
     return views.UpstreamsShown([views.upstream_shown(each) for each in context.upstreams.listed])
@@ -342,6 +370,13 @@ OPERATIONS: Final = (
               views.CallsShown, query=views.CallsQuery),
     Operation("show_call", "GET", "/calls/{id}", "Show one ended call.", show_call,
               views.CallShown),
+    Operation("list_prices", "GET", "/prices", "List the imported rate files.", list_prices,
+              views.PriceFilesShown),
+    Operation("import_prices", "PUT", "/prices/{id}",
+              "Import a rate file; other gateways take it up within a minute.",
+              import_prices, views.PriceFileShown, body=views.PriceFileAsked),
+    Operation("remove_prices", "DELETE", "/prices/{id}", "Take a rate file out of force.",
+              remove_prices, None, 204),
     Operation("list_upstreams", "GET", "/upstreams", "List where calls are sent.",
               list_upstreams, views.UpstreamsShown),
     Operation("set_upstream", "PUT", "/upstreams/{id}",

@@ -112,7 +112,12 @@ async def _carried_out(
         query=_query(operation, scope["query_string"]),
         body=_body(operation, fields, body),
     )
-    context = Context(services.ledger, services.router.upstreams, services.pipeline.settings)
+    context = Context(
+        services.ledger,
+        services.router.upstreams,
+        services.pipeline.settings,
+        services.imported,
+    )
     loop = asyncio.get_running_loop()
     try:
         answer = await loop.run_in_executor(services.threads, operation.run, context, asked)

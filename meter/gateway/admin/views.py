@@ -15,6 +15,7 @@ from meter.core.money import nanos_to_text
 from meter.core.rates import datetime_of
 from meter.gateway.upstreams import Upstream
 from meter.store.keys import Key
+from meter.store.price_files import PriceFile
 from meter.store.reads import BudgetRow, CallRow, UsageRow
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -146,6 +147,10 @@ class UsageShown(Struct):
     calls: int
     currency: str | None
     cost: str | None
+    list_cost: str | None
+    list_currency: str | None
+    billed: str | None
+    billed_currency: str | None
     input_tokens: int | None
     cache_read_tokens: int | None
     cache_write_tokens: int | None
@@ -196,6 +201,10 @@ class CallShown(Struct):
     usage: dict[str, str] | None
     cost: str | None
     currency: str | None
+    list_cost: str | None
+    list_currency: str | None
+    billed: str | None
+    billed_currency: str | None
     lines: list[LineShown]
     unpriced: str | None
     corrections: int
@@ -207,6 +216,30 @@ class CallsShown(Struct):
 
     data: list[CallShown]
     next: str | None
+
+
+class PriceFileAsked(Struct, forbid_unknown_fields=True):
+    """A rate file to import: its text, in one of the formats that `meter prices` reads."""
+
+    content: Annotated[str, Meta(min_length=1)]
+    format: Literal["toml", "yaml", "csv", "litellm"] = "toml"
+
+
+class PriceFileShown(Struct):
+    """An imported rate file; `version` counts those of its name."""
+
+    name: str
+    version: int
+    format: str
+    hash: str
+    author: str
+    imported_at: datetime
+
+
+class PriceFilesShown(Struct):
+    """The imported rate files in force, the topmost first."""
+
+    data: list[PriceFileShown]
 
 
 class UpstreamShown(Struct):
@@ -342,10 +375,19 @@ def usage_shown(row: UsageRow, by: tuple[str, ...]) -> UsageShown:
     sums = {
         name: getattr(row, name)
         for name in UsageShown.__struct_fields__
-        if name not in ("group", "cost")
+        if name not in ("group", "cost", "list_cost", "billed")
     }
-    cost = None if row.cost_nanos is None else nanos_to_text(row.cost_nanos)
-    return UsageShown(group=dict(zip(by, row.group, strict=True)), cost=cost, **sums)
+    return UsageShown(
+        group=dict(zip(by, row.group, strict=True)),
+        cost=_amount(row.cost_nanos),
+        list_cost=_amount(row.list_nanos),
+        billed=_amount(row.billed_nanos),
+        **sums,
+    )
+
+
+def _amount(nanos: int | None) -> str | None:
+    return None if nanos is None else nanos_to_text(nanos)
 
 
 def call_shown(row: CallRow) -> CallShown:
@@ -372,8 +414,12 @@ def call_shown(row: CallRow) -> CallShown:
         basis=None if row.basis is None else row.basis.value,
         estimated_input_tokens=row.estimated_input_tokens,
         usage=usage,
-        cost=None if row.cost_nanos is None else nanos_to_text(row.cost_nanos),
+        cost=_amount(row.cost_nanos),
         currency=row.currency,
+        list_cost=_amount(row.listed.amount_nanos),
+        list_currency=row.listed.currency,
+        billed=_amount(row.billed.amount_nanos),
+        billed_currency=row.billed.currency,
         lines=[
             LineShown(line.unit, str(line.quantity), nanos_to_text(line.amount_nanos))
             for line in row.lines
@@ -382,6 +428,13 @@ def call_shown(row: CallRow) -> CallShown:
         corrections=row.corrections,
         defects=list(row.defects),
     )
+
+
+def price_file_shown(file: PriceFile) -> PriceFileShown:
+    """Return an imported rate file without its text."""
+    imported = moment(file.imported_us)
+    assert imported is not None
+    return PriceFileShown(file.name, file.number, file.format, file.hash, file.author, imported)
 
 
 def upstream_shown(upstream: Upstream) -> UpstreamShown:
