@@ -102,6 +102,9 @@ def replay_line(line: bytes, pipeline: Pipeline) -> dict[str, Any]:
         return replay_exchange(exchange, pipeline)
     except (InputError, RecursionError, ValueError) as error:
         return _result(None, error=f"{error}")
+    except Exception as error:
+        # One exchange that the meter cannot take must not end the replay of all others.
+        return _result(None, error=f"a fault of the meter's own: {type(error).__name__}: {error}")
 
 
 def replay_exchange(exchange: Exchange, pipeline: Pipeline) -> dict[str, Any]:

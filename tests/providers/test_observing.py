@@ -504,3 +504,21 @@ def test_openai_s_words_at_cohere_s_path_are_read() -> None:
     body = b'{"choices": [{"finish_reason": "stop"}], "usage": %s}' % json.dumps(REPORT).encode()
     reading = other.read("POST", "/v1/chat", None, b'{"model": "m"}')
     assert observe(other, reading, [body], headers=JSON)[0].usage == USAGE
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("/v1/responses", {"object": "response", "status": [], "usage": {"input_tokens": 9}}),
+        ("/v1/responses", {"status": {}, "output": [{"type": {}}, {"type": []}]}),
+        ("/v1/batches", {"object": "batch", "status": [], "usage": {"input_tokens": 9}}),
+        ("/v1/videos", {"object": "video", "status": {}}),
+        ("/v1/threads/t/runs", {"object": "thread.run", "status": []}),
+        ("/v1/fine_tuning/jobs", {"object": "fine_tuning.job", "status": [{}]}),
+        ("/model/m/converse", {"usage": {"inputTokens": 9, "cacheDetails": [{"ttl": []}]}}),
+    ],
+)
+def test_a_list_where_a_word_belongs_is_no_error(path: str, answer: dict[str, Any]) -> None:
+    reading = OPENAI.read("POST", path, None, b'{"model": "m"}')
+    seen, _ = observe(OPENAI, reading, [json.dumps(answer).encode()], headers=JSON)
+    assert seen.status == 200

@@ -165,3 +165,12 @@ def test_half_of_a_surrogate_pair_spoils_no_exchange() -> None:
     result = replay_line(line, Pipeline(NoStore(), NoPrices(), Settings()))
     assert result["usage"] == {"input_tokens": 9, "output_tokens": 2}
     assert result["error"] is None
+
+
+def test_a_fault_of_our_own_is_told_of_and_ends_no_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise TypeError("unhashable")
+
+    monkeypatch.setattr("meter.reports.replay.replay_exchange", broken)
+    result = replay_line(b"{}", Pipeline(NoStore(), NoPrices(), Settings()))
+    assert result["error"] == "a fault of the meter's own: TypeError: unhashable"

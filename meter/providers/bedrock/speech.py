@@ -10,7 +10,7 @@ API_runtime_CacheDetail.html (2026-11). Tokens read from and written to the cach
 import re
 from typing import Any
 
-from meter.providers.foreign import JSONObject, label, mapping, objects
+from meter.providers.foreign import JSONObject, label, mapping, objects, text
 from meter.providers.tiers import tier_of
 
 _MODEL = re.compile(r"(?:^|/)model/(?P<model>.+)/(?P<operation>[^/]+)$", re.IGNORECASE)
@@ -56,7 +56,7 @@ def counts_in(usage: JSONObject) -> dict[str, Any]:
     split = {
         _SPLITS[detail["ttl"]]: detail.get("inputTokens")
         for detail in objects(usage.get("cacheDetails"))
-        if detail.get("ttl") in _SPLITS
+        if text(detail.get("ttl")) in _SPLITS
     }
     return {
         "input_tokens": taken,

@@ -21,7 +21,7 @@ TIER: Final = "batch"
 _CREATED: Final = re.compile(r"(?<!/messages)(?<!/v1beta)/batches$", re.IGNORECASE)
 _STEERED: Final = re.compile(r"(?<!/messages)(?<!/v1beta)/batches/[^/]+/cancel$", re.IGNORECASE)
 _SHOWN: Final = re.compile(r"(?<!/messages)(?<!/v1beta)/batches/[^/:]+$", re.IGNORECASE)
-_ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})
+_ENDED: Final = ("completed", "failed", "expired", "cancelled")
 _MOST_REQUESTS: Final = 10**9
 
 

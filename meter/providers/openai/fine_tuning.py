@@ -15,7 +15,7 @@ from meter.providers.openai.jobs import NOTHING, Job, PlainJobEndpoint
 _CREATED: Final = re.compile(r"/fine_tuning/jobs$", re.IGNORECASE)
 _STEERED: Final = re.compile(r"/fine_tuning/jobs/[^/]+/(?:cancel|pause|resume)$", re.IGNORECASE)
 _SHOWN: Final = re.compile(r"/fine_tuning/jobs/[^/]+$", re.IGNORECASE)
-_ENDED: Final = frozenset({"succeeded", "failed", "cancelled"})
+_ENDED: Final = ("succeeded", "failed", "cancelled")
 
 
 class FineTuningJobs(PlainJobEndpoint):

@@ -31,7 +31,7 @@ _TELLING: Final = re.compile(
     rb"|session\.(?:created|updated|closed|usage\.updated)"
     rb'|transcription_session\.(?:created|updated))"'
 )
-_NESTED_ENDINGS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_NESTED_ENDINGS: Final = ("response.completed", "response.incomplete", "response.failed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ _PATH = re.compile(r"/responses(?:/compact)?$", re.IGNORECASE)
 _ENDINGS: Final = frozenset(
     {"response.completed", "response.incomplete", "response.failed", "response.cancelled"}
 )
-_UNDER_WAY: Final = frozenset({"queued", "in_progress"})
+_UNDER_WAY: Final = ("queued", "in_progress")
 # Calls that the provider carries out itself; the others are the client's work.
 _HOSTED: Final = frozenset(
     {"code_interpreter_call", "file_search_call", "image_generation_call", "mcp_call",
@@ -39,7 +39,7 @@ _DELTAS: Final = {
     "response.custom_tool_call_input.delta": "tool_arguments",
     "response.code_interpreter_call_code.delta": "tool_arguments",
 }
-_CALLS: Final = frozenset({"function_call", "custom_tool_call"})
+_CALLS: Final = ("function_call", "custom_tool_call")
 
 
 class ResponsesOutput:
@@ -126,7 +126,7 @@ class Responses:
 
 def _hosted_calls(response: JSONObject) -> dict[str, int]:
     """Count the billable searches and all hosted calls; a kind that did not occur is absent."""
-    items = [item for item in objects(response.get("output")) if item.get("type") in _HOSTED]
+    items = [item for item in objects(response.get("output")) if text(item.get("type")) in _HOSTED]
     reported = mapping(mapping(response.get("tool_usage")).get("web_search")).get("num_requests")
     searches = whole(reported, 0, 1_000_000)
     if searches is None:

@@ -17,7 +17,7 @@ from meter.providers.tiers import tier_of
 
 _SHOWN: Final = re.compile(r"/responses/(?!input_tokens$|compact$)[^/]+$", re.IGNORECASE)
 _CANCELLED: Final = re.compile(r"/responses/[^/]+/cancel$", re.IGNORECASE)
-_ENDED: Final = frozenset({"completed", "incomplete", "failed", "cancelled"})
+_ENDED: Final = ("completed", "incomplete", "failed", "cancelled")
 
 
 class RetrievedResponses(PlainJobEndpoint):

@@ -23,7 +23,7 @@ _STEERED: Final = re.compile(
     r"/threads/[^/]+/runs/[^/]+(?:/(?:submit_tool_outputs|cancel))?$", re.IGNORECASE
 )
 _SHOWN: Final = re.compile(r"/threads/[^/]+/runs/[^/]+$", re.IGNORECASE)
-_ENDED: Final = frozenset({"completed", "incomplete", "failed", "cancelled", "expired"})
+_ENDED: Final = ("completed", "incomplete", "failed", "cancelled", "expired")
 
 
 class RunOutput:

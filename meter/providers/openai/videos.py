@@ -17,8 +17,8 @@ _CREATED: Final = re.compile(
     r"/videos(?:/[^/]+/remix|/edits|/extensions)?$|/video/generations/jobs$", re.IGNORECASE
 )
 _SHOWN: Final = re.compile(r"/videos/[^/]+$|/video/generations/jobs/[^/]+$", re.IGNORECASE)
-_COMPLETED: Final = frozenset({"completed", "succeeded"})
-_FAILED: Final = frozenset({"failed", "cancelled", "canceled", "expired"})
+_COMPLETED: Final = ("completed", "succeeded")
+_FAILED: Final = ("failed", "cancelled", "canceled", "expired")
 _LONGEST_SECONDS: Final = 100_000
 
 
