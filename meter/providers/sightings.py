@@ -66,12 +66,18 @@ class Sightings:
             self.defects.append(defect)
 
     def _identify(self, payload: JSONObject) -> None:
-        for holder in (payload, mapping(payload.get("response")), mapping(payload.get("message"))):
-            model = label(holder.get("model")) or label(holder.get("modelVersion"))
-            self.model = model.removeprefix("models/") if model else self.model
-            response_id = label(holder.get("id")) or label(holder.get("responseId"))
-            self.response_id = response_id or self.response_id
-            self.service_tier = tier_of(holder.get("service_tier")) or self.service_tier
+        self._identify_in(payload)
+        for name in ("response", "message"):
+            holder = payload.get(name)
+            if isinstance(holder, dict):
+                self._identify_in(holder)
+
+    def _identify_in(self, holder: JSONObject) -> None:
+        model = label(holder.get("model")) or label(holder.get("modelVersion"))
+        self.model = model.removeprefix("models/") if model else self.model
+        response_id = label(holder.get("id")) or label(holder.get("responseId"))
+        self.response_id = response_id or self.response_id
+        self.service_tier = tier_of(holder.get("service_tier")) or self.service_tier
 
     def _note_error(self, payload: JSONObject) -> None:
         response = mapping(payload.get("response"))

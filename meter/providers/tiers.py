@@ -30,5 +30,7 @@ def tier_of(value: Any) -> str | None:
 
     An unknown tier keeps its own name in lower case: it is then unpriced, not standard.
     """
+    if value is None:
+        return None
     given = label(value, 64)
     return None if given is None else _NAMES.get(given.lower(), given.lower())

@@ -35,6 +35,13 @@ class Deferred(Generic[Answer]):
     future: "Future[Answer]" = field(init=False)
 
 
+Otherwise = Callable[[BaseException], Answer]
+"""Answers a request that failed, or raises."""
+
+Waiting = tuple[Request, "Future[Answer]", Otherwise[Answer] | None]
+"""A request with the future of its answer, and what to do where it fails."""
+
+
 class Committer(Generic[Request, Answer]):
     """A thread that writes what others submit, in their order.
 
@@ -66,14 +73,21 @@ class Committer(Generic[Request, Answer]):
         begin_anew_in_children(self, Committer._begin_anew)
         _drain_at_exit(self)
 
-    def submit(self, request: Request, *, on_this_thread: bool = False) -> "Future[Answer]":
+    def submit(
+        self,
+        request: Request,
+        *,
+        on_this_thread: bool = False,
+        otherwise: "Otherwise[Answer] | None" = None,
+    ) -> "Future[Answer]":
         """Queue a request; wait while the queue is full.
 
         With `on_this_thread` the caller writes it at once where nobody else is writing, which
         spares two changes of threads; it has an answer then when this returns.
 
         The future cannot be cancelled: what a caller has handed over will be written, even when
-        nobody waits for it any more. After `close` it raises StoreUnavailable.
+        nobody waits for it any more. After `close` it raises StoreUnavailable. Where the request
+        fails, `otherwise` has the last word: it takes the error and returns an answer, or raises.
         """
         future: Future[Answer] = Future()
         future.set_running_or_notify_cancel()
@@ -83,23 +97,26 @@ class Committer(Generic[Request, Answer]):
             while len(self._queue) >= self._queue_size and not self._closed and not is_own:
                 self._has_room.wait()
             if self._closed:
-                sentence = "the ledger is closed, expected it open: make a new Meter"
-                future.set_exception(StoreUnavailable(sentence))
-                return future
-            alone = on_this_thread and not self._writing and not self._queue
-            if alone:
-                self._writing = True
+                alone = False
             else:
-                self._queue.append((request, future))
-                self._wake_thread()
-        if alone:
-            self._write_alone(request, future)
+                alone = on_this_thread and not self._writing and not self._queue
+                if alone:
+                    self._writing = True
+                else:
+                    self._queue.append((request, future, otherwise))
+                    self._wake_thread()
+            is_closed = self._closed
+        if is_closed:
+            sentence = "the ledger is closed, expected it open: make a new Meter"
+            _fail(future, otherwise, StoreUnavailable(sentence))
+        elif alone:
+            self._write_alone((request, future, otherwise))
         return future
 
-    def _write_alone(self, request: Request, future: "Future[Answer]") -> None:
+    def _write_alone(self, waiting: "Waiting[Request, Answer]") -> None:
         """Write one request on the caller's thread; then let the thread have its turn."""
         try:
-            self._answer([(request, future)])
+            self._answer([waiting])
         finally:
             with self._lock:
                 self._writing = False
@@ -142,22 +159,22 @@ class Committer(Generic[Request, Answer]):
             with self._lock:
                 self._writing = False
 
-    def _answer(self, batch: "Sequence[tuple[Request, Future[Answer]]]") -> None:
+    def _answer(self, batch: "Sequence[Waiting[Request, Answer]]") -> None:
         try:
-            answers = self._write([request for request, _ in batch])
+            answers = self._write([request for request, _, _ in batch])
         except BaseException as error:
-            for _, future in batch:
-                future.set_exception(error)
+            for _, future, otherwise in batch:
+                _fail(future, otherwise, error)
             return
-        for (_, future), answer in zip(batch, answers, strict=True):
+        for (_, future, otherwise), answer in zip(batch, answers, strict=True):
             if isinstance(answer, Exception):
-                future.set_exception(answer)
+                _fail(future, otherwise, answer)
             elif isinstance(answer, Deferred):
                 answer.future = future
             else:
                 future.set_result(answer)
 
-    def _next_batch(self) -> list[tuple[Request, "Future[Answer]"]] | None:
+    def _next_batch(self) -> "list[Waiting[Request, Answer]] | None":
         """Wait for requests and return them in order; None means the end.
 
         Empty means that there are none, and that the writer has something of its own to do.
@@ -184,10 +201,24 @@ class Committer(Generic[Request, Answer]):
         self._lock = threading.Lock()
         self._has_work = threading.Condition(self._lock)
         self._has_room = threading.Condition(self._lock)
-        self._queue: deque[tuple[Request, Future[Answer]]] = deque()
+        self._queue: deque[Waiting[Request, Answer]] = deque()
         self._thread = None
         self._idle = False
         self._writing = False
+
+
+def _fail(
+    future: "Future[Answer]", otherwise: "Otherwise[Answer] | None", error: BaseException
+) -> None:
+    if otherwise is None:
+        future.set_exception(error)
+        return
+    try:
+        answer = otherwise(error)
+    except BaseException as failure:
+        future.set_exception(failure)
+    else:
+        future.set_result(answer)
 
 
 def _drain_at_exit(committer: Committer[Request, Answer]) -> None:

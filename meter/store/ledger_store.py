@@ -124,17 +124,19 @@ class LedgerStore:
         others: tuple[RateCard, ...] = (),
         *,
         on_this_thread: bool = False,
+        otherwise: Callable[[BaseException], None] | None = None,
     ) -> "Future[None]":
         """Durably record how the call ended; its holds end in the same transaction.
 
         A fact is never refused: usage above the hold counts in full, and the end of a call that
         the sweep had given up becomes a correction. `card` is for a call that was not reserved,
-        `others` are those of other price books that its charges name.
+        `others` are those of other price books that its charges name. `otherwise` takes the error
+        where it cannot be recorded, and raises unless it has recorded it elsewhere.
         """
         event = _believable(event)
         new = tuple(card for card in others if card.id not in self._known_cards)
         request = Settle(event, event_to_row(event), self._unless_known(card), new)
-        answer = self._committer.submit(request, on_this_thread=on_this_thread)
+        answer = self._committer.submit(request, on_this_thread=on_this_thread, otherwise=otherwise)
         return cast("Future[None]", answer)
 
     def release(self, call: Call) -> "Future[None]":

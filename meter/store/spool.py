@@ -95,8 +95,17 @@ class SpoolingStore:
     ) -> "Future[None]":
         """Record how the call ended, in the ledger or in the file."""
         self._spooled.discard(event.call.id)
-        future = self._inner.settle(event, card, others, on_this_thread=on_this_thread)
-        return self._or_else(future, lambda: self._append_event(event, card, others))
+        if self._failing:
+            future = self._inner.settle(event, card, others, on_this_thread=on_this_thread)
+            return self._or_else(future, lambda: self._append_event(event, card, others))
+
+        def spool(error: BaseException) -> None:
+            self._instead(error, lambda: self._append_event(event, card, others))
+
+        # What nearly always holds costs no future of its own.
+        return self._inner.settle(
+            event, card, others, on_this_thread=on_this_thread, otherwise=spool
+        )
 
     def release(self, call: Call) -> "Future[None]":
         """Undo `reserve`, also where it has only come as far as the file."""
@@ -213,20 +222,29 @@ class SpoolingStore:
                     self._recover()
                 answer.set_result(done.result())
                 return
-            if not isinstance(error, StoreUnavailable):
-                answer.set_exception(error)
-                return
-            if not self._failing:
-                self._failing = True
-                logger.warning("the ledger is away, records go to %s: %s", self._path, error)
             try:
-                answer.set_result(instead())
-            except OSError as failure:
-                sentence = f"{error}; and the spool {self._path} cannot be written: {failure}"
-                answer.set_exception(StoreUnavailable(sentence))
+                answer.set_result(self._instead(error, instead))
+            except BaseException as failure:
+                answer.set_exception(failure)
 
         future.add_done_callback(pass_on)
         return answer
+
+    def _instead(self, error: BaseException, instead: Callable[[], Result]) -> Result:
+        """Return what `instead` returns where the ledger was not available; else raise the error.
+
+        Raises: StoreUnavailable when the file cannot be written either.
+        """
+        if not isinstance(error, StoreUnavailable):
+            raise error
+        if not self._failing:
+            self._failing = True
+            logger.warning("the ledger is away, records go to %s: %s", self._path, error)
+        try:
+            return instead()
+        except OSError as failure:
+            sentence = f"{error}; and the spool {self._path} cannot be written: {failure}"
+            raise StoreUnavailable(sentence) from failure
 
     def _recover(self) -> None:
         """Replay in a thread of its own, now that the ledger takes records again."""

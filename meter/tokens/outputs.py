@@ -7,6 +7,7 @@ providers' observers, read by the pipeline when the call ends.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from meter.tokens.counting import TextCounter, byte_bound, count_text
@@ -90,8 +91,7 @@ class OutputTally:
     """
 
     __slots__ = (
-        "_answer_name", "_choices", "_encoding_name", "_format", "_has_tools", "_named",
-        "_overflow",
+        "_choices", "_encoding_name", "_format", "_overflow", "_request",
     )  # fmt: skip
 
     def __init__(
@@ -105,11 +105,7 @@ class OutputTally:
         self._encoding_name = encoding if isinstance(encoding, str) else encoding.name
         model = "" if isinstance(encoding, str) else encoding.model
         self._format = _format_for(endpoint, model)
-        self._has_tools = bool(request and _has_tools(request))
-        self._named = bool(
-            request and self._format in (_CHAT, _LEGACY) and _names_function(request)
-        )
-        self._answer_name = _answer_name(request) if request else ""
+        self._request: Mapping[str, Any] = request or {}
         self._choices: dict[int, _Choice] = {}
         self._overflow = 0
 
@@ -159,11 +155,13 @@ class OutputTally:
         form = self._format
         texts = sum(counter.count(encoding_name) for counter in held.texts.values())
         if not held.calls:
-            framing = form.text_with_tools if self._has_tools else form.text
-            if self._answer_name and (self._has_tools or form.names_format):
-                framing += 2 + count_text(self._answer_name, encoding_name)
+            has_tools, answer_name = _has_tools(self._request), _answer_name(self._request)
+            framing = form.text_with_tools if has_tools else form.text
+            if answer_name and (has_tools or form.names_format):
+                framing += 2 + count_text(answer_name, encoding_name)
             return round(form.factor * texts) + framing if texts else 0
-        if self._named and len(held.calls) == 1:
+        is_named = form in (_CHAT, _LEGACY) and _names_function(self._request)
+        if is_named and len(held.calls) == 1:
             # The function was named by the request, so only the arguments were generated.
             return texts + held.calls[0].arguments.count(encoding_name)
         calls = form.each_call * len(held.calls)
@@ -189,6 +187,7 @@ class OutputTally:
         return apart + count_text(written, encoding_name)
 
 
+@lru_cache(1024)
 def _format_for(endpoint: str, model: str) -> AnswerFormat:
     name = model
     newest = name.startswith(_NEWEST)
