@@ -9,16 +9,18 @@ from pathlib import Path
 import access
 import data
 import filters
+import parts
 import streamlit as st
 from data import Viewer
 from texts import t
 
-PAGES = ("spend", "users", "models", "calls", "budgets", "accuracy")
+PAGES = ("spend", "users", "models", "calls", "budgets", "accuracy", "bills", "exports")
 ICONS = {
     "spend": "payments", "users": "group", "models": "deployed_code", "calls": "list_alt",
-    "budgets": "account_balance_wallet", "accuracy": "target",
+    "budgets": "account_balance_wallet", "accuracy": "target", "bills": "balance",
+    "exports": "download",
 }  # fmt: skip
-NOT_FOR_CUSTOMERS = ("accuracy",)
+NOT_FOR_CUSTOMERS = ("accuracy", "bills")
 _HERE = Path(__file__).resolve().parent
 
 
@@ -70,10 +72,7 @@ def _draw_trouble(error: Exception) -> None:
     if data.is_fresh():
         st.info(t("empty.ledger", place=f"`{data.place()}`"), icon=":material/info:")
         return
-    st.error(t("broken.ledger", error=error), icon=":material/error:")
-    if st.button(t("broken.try_again")):
-        data.forget()
-        st.rerun()
+    parts.show_trouble(error)
 
 
 main()

@@ -6,11 +6,18 @@ Answers are cached by their arguments for a few seconds. Amounts are exact decim
 unknown. The ledger is opened to read only: the database refuses everything else.
 """
 
+import csv
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from io import BytesIO, StringIO
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -24,10 +31,14 @@ from meter.core.rating import Charge, ChargeLine
 from meter.core.units import UNITS
 from meter.core.windows import Span, Window
 from meter.errors import MeterError
+from meter.exports.invoice_pdf import to_pdf
 from meter.reports import comparing, forecasting, pacing, saving, unusual, whatif
 from meter.reports.charging import Book, charge_in
 from meter.reports.comparing import Move, Step, Totals
 from meter.reports.forecasting import Forecast
+from meter.reports.invoicing import Document
+from meter.reports.reconciling.differences import Total
+from meter.reports.reconciling.reading import KINDS, read_bill
 from meter.store.credit_rows import Credit, Grant
 from meter.store.keys import Key
 from meter.store.reads import AccuracyRow, BudgetRow, CallRow, TimingRow, UsageRow
@@ -931,3 +942,269 @@ def make_url_text(url: str) -> str:
         return url
     scheme, _, user = head.partition("://")
     return f"{scheme}://{user.partition(':')[0]}@{tail}"
+
+
+# --- files -----------------------------------------------------------------------------------
+
+EXPORTS = ("usage", "calls", "lines", "entries")
+FORMATS = ("csv", "xlsx", "jsonl", "parquet")
+GROUPS = ("day", "subject", "model", "provider", "endpoint", "key", "outcome", "basis", "month",
+          "week", "hour")  # fmt: skip
+MOST_EXPORTED = 200_000
+"""More calls than this are for the command line, which streams them."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is to be exported: `of` one of EXPORTS, sums grouped `by`, in one of FORMATS."""
+
+    of: str
+    format: str
+    by: tuple[str, ...]
+
+
+class _EnoughRows(Exception):
+    """Stops an export whose first rows are enough."""
+
+
+def _only_for_all(viewer: Viewer) -> None:
+    """Refuse a customer: exports and bills show what we owe."""
+    if not viewer.sees_everything:
+        raise PermissionError("found a customer, expected one who may see everything")
+
+
+def _exported(
+    viewer: Viewer, question: Question, wanted: Export, *, format: str, enough: int | None = None
+) -> bytes:
+    _only_for_all(viewer)
+    filters = () if wanted.of == "entries" else question.filters()
+    written = BytesIO()
+
+    def stop(rows: int) -> None:
+        if enough is not None and rows >= enough:
+            raise _EnoughRows
+
+    with suppress(_EnoughRows):
+        ledger().export(
+            format, written, of=wanted.of, by=wanted.by, book=book_of(viewer, question),
+            since=question.since, until=question.until, tz=question.tz, progress=stop,
+            **dict(filters),
+        )  # fmt: skip
+    return written.getvalue()
+
+
+def export_bytes(viewer: Viewer, question: Question, wanted: Export) -> bytes:
+    """Return the file: the bytes that `meter export` writes for the same question."""
+    return _exported(viewer, question, wanted, format=wanted.format)
+
+
+def export_preview(
+    viewer: Viewer, question: Question, wanted: Export, rows: int
+) -> tuple[list[str], list[list[str]]]:
+    """Return the names of the columns and the first rows of a file, as texts."""
+    text = _exported(viewer, question, wanted, format="csv", enough=rows).decode()
+    lines = list(islice(csv.reader(StringIO(text)), rows + 1))
+    return lines[0] if lines else [], lines[1:]
+
+
+def export_command(question: Question, wanted: Export) -> str:
+    """Return the command that writes the same file."""
+    zone = ZoneInfo(question.tz)
+    parts = ["meter", "export", wanted.format, "--of", wanted.of]
+    if wanted.of == "usage":
+        parts += ["--by", ",".join(wanted.by)]
+    if wanted.of == "lines" and question.book != "cost":
+        parts += ["--book", question.book]
+    parts += ["--since", question.since.astimezone(zone).date().isoformat()]
+    parts += ["--until", question.until.astimezone(zone).date().isoformat(), "--tz", question.tz]
+    if wanted.of != "entries":
+        for name, text in question.filters():
+            parts += [f"--{name}", text]
+    parts += ["-o", f"{wanted.of}.{wanted.format}"]
+    return shlex.join(parts)
+
+
+def count_calls(viewer: Viewer, question: Question) -> int:
+    """Return how many calls the interval has."""
+    return figures(viewer, question).totals.calls
+
+
+@dataclass(frozen=True)
+class InvoiceView:
+    """An invoice, a credit note or a draft; exact amounts."""
+
+    number: str | None
+    kind: str
+    subject: str
+    period: str
+    issued: datetime
+    subtotal: Decimal
+    tax: Decimal
+    total: Decimal
+    currency: str
+    voided_by: str | None
+    unpriced_calls: int
+    lines: tuple[tuple[str, str, str, Decimal, int, Decimal], ...]
+    """Model, unit, quantity, price, per how many, amount."""
+    document: Document
+
+
+def invoices(viewer: Viewer, *, subject: str | None = None) -> list[InvoiceView]:
+    """Return the issued invoices that this viewer may see, the latest first."""
+    wanted = subject if viewer.sees_everything else viewer.subject
+    if wanted is None and not viewer.sees_everything:
+        raise PermissionError("found a viewer without a subject, expected one to narrow to")
+    return [_invoice_view(one) for one in reversed(ledger().invoices(subject=wanted))]
+
+
+def invoice_draft(viewer: Viewer, subject: str, period: str, tz: str) -> list[InvoiceView]:
+    """Return what would be issued to a subject for a period such as "2026-11"; nothing is."""
+    _only_for_all(viewer)
+    return [_invoice_view(one) for one in ledger().invoice(subject, period, tz=tz, draft=True)]
+
+
+def invoice_command(subject: str, period: str, tz: str) -> str:
+    """Return the command that issues the invoice."""
+    parts = ["meter", "invoice", "--subject", subject, "--period", period, "--tz", tz]
+    return shlex.join([*parts, "-o", f"{period}.pdf"])
+
+
+def invoice_file(view: InvoiceView, format: str, language: str) -> bytes:
+    """Return an invoice as "json", as it was issued, or as "pdf"."""
+    if format == "json":
+        return view.document.content.encode()
+    return to_pdf(view.document.invoice, "zh" if language == "zh" else "en")
+
+
+def _invoice_view(document: Document) -> InvoiceView:
+    invoice = document.invoice
+    return InvoiceView(
+        number=invoice.number,
+        kind=str(invoice.kind),
+        subject=invoice.subject,
+        period=invoice.period.name,
+        issued=datetime_of(invoice.issued_us).astimezone(ZoneInfo(invoice.period.tz)),
+        subtotal=nanos_to_decimal(invoice.subtotal_nanos),
+        tax=nanos_to_decimal(invoice.tax_nanos),
+        total=nanos_to_decimal(invoice.total_nanos),
+        currency=invoice.currency,
+        voided_by=document.voided_by,
+        unpriced_calls=invoice.unpriced_calls,
+        lines=tuple(
+            (
+                line.item.model or "",
+                line.item.unit,
+                f"{line.quantity:,}",
+                nanos_to_decimal(line.item.nanos),
+                line.item.per,
+                nanos_to_decimal(line.amount_nanos),
+            )
+            for line in invoice.lines
+        ),
+        document=document,
+    )
+
+
+# --- bills -----------------------------------------------------------------------------------
+
+BILL_KINDS = KINDS
+
+
+@dataclass(frozen=True)
+class BillTotal:
+    """Both sides' sum of one unit or currency; None where the bill does not say it."""
+
+    name: str
+    theirs: Decimal | None
+    ours: Decimal
+    difference: Decimal | None
+
+
+@dataclass(frozen=True)
+class BillDifference:
+    """One difference between a bill and the ledger, theirs less ours, with its reason."""
+
+    reason: str
+    start: datetime
+    end: datetime
+    model: str | None
+    sentence: str
+    calls: int | None
+    amount: Decimal | None
+    currency: str | None
+    call_ids: tuple[str, ...]
+    settles: bool
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """A bill held against the ledger."""
+
+    agrees: bool
+    start: datetime
+    end: datetime
+    totals: tuple[BillTotal, ...]
+    differences: tuple[BillDifference, ...]
+
+
+def providers(viewer: Viewer) -> list[str]:
+    """Return who ever served a call."""
+    _only_for_all(viewer)
+    return sorted({provider for provider, _ in _names(settings().database_url)[1]})
+
+
+def reconcile(
+    viewer: Viewer,
+    kind: str,
+    files: Sequence[tuple[str, bytes]],
+    *,
+    provider: str,
+    tolerance: str,
+    tz: str,
+    columns: Mapping[str, str],
+    currency: str | None,
+) -> Reconciled:
+    """Hold a bill's files (name, content) against the ledger. Raises: LedgerError."""
+    _only_for_all(viewer)
+    with TemporaryDirectory(prefix="meter-bill-") as folder:
+        paths = []
+        for number, (name, content) in enumerate(files):
+            path = Path(folder, str(number), Path(name).name or "bill")
+            path.parent.mkdir()
+            path.write_bytes(content)
+            paths.append(path)
+        bill = read_bill(kind, paths, columns=columns, tz=tz, currency=currency)
+    found = ledger().reconcile(bill, provider=provider, tolerance=tolerance, tz=tz)
+    zone = ZoneInfo(tz)
+    return Reconciled(
+        agrees=found.agrees,
+        start=datetime_of(found.start_us).astimezone(zone),
+        end=datetime_of(found.end_us).astimezone(zone),
+        totals=tuple(_bill_total(one) for one in found.totals),
+        differences=tuple(
+            BillDifference(
+                reason=str(one.reason),
+                start=datetime_of(one.start_us).astimezone(zone),
+                end=datetime_of(one.end_us).astimezone(zone),
+                model=one.model,
+                sentence=one.sentence,
+                calls=one.calls,
+                amount=_decimal(one.amount_nanos),
+                currency=one.currency,
+                call_ids=tuple(str(call_id) for call_id in one.call_ids),
+                settles=one.settles is not None,
+            )
+            for one in found.differences
+        ),
+    )
+
+
+def _bill_total(total: Total) -> BillTotal:
+    def exact(number: Decimal | int | None) -> Decimal | None:
+        if number is None:
+            return None
+        return nanos_to_decimal(int(number)) if total.is_money else Decimal(number)
+
+    return BillTotal(
+        total.name, exact(total.theirs), exact(total.ours) or Decimal(0), exact(total.difference)
+    )

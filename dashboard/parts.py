@@ -37,12 +37,27 @@ def page(title: str | Callable[[Question], str]) -> Iterator[tuple[Viewer, Quest
         st.switch_page("app.py", query_params=dict(st.query_params))
     viewer = access.viewer()
     data.begin_run()
-    known = data.currencies(viewer, filters.question())
+    try:
+        known = data.currencies(viewer, filters.question())
+    except data.LedgerError as error:
+        show_trouble(error)
+        st.stop()
     asked = data.allowed(viewer, filters.question(known))
     st.title(escaped(title if isinstance(title, str) else title(asked)))
     line = st.empty()
-    yield viewer, asked
+    try:
+        yield viewer, asked
+    except data.LedgerError as error:
+        show_trouble(error)
     line.caption(head_line(asked))
+
+
+def show_trouble(error: Exception) -> None:
+    """Say what is wrong with the ledger, and how to try again."""
+    st.error(escaped(t("broken.ledger", error=error)), icon=":material/error:")
+    if st.button(t("broken.try_again"), key="try_again"):
+        data.forget()
+        st.rerun(scope="app")
 
 
 def head_line(asked: Question) -> str:

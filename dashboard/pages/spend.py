@@ -127,7 +127,7 @@ def _show_running(viewer: Viewer, asked: Question) -> None:
         ]
     )  # fmt: skip
     chart = charts.cumulative(
-        frame, _band(viewer, asked, len(found.starts), forecast_name), limits,
+        frame, _band(viewer, asked, found, forecast_name), limits,
         now_name=now, before_name=before, forecast_name=forecast_name,
         titles={
             "step": t(f"col.step_{asked.span}"), "name": t("col.name"), "start": t("col.day"),
@@ -142,13 +142,23 @@ def _window() -> str:
     return {"month": "month", "today": "day"}.get(st.session_state["period"], "none")
 
 
-def _band(viewer: Viewer, asked: Question, passed: int, name: str) -> pd.DataFrame:
+def _band(viewer: Viewer, asked: Question, running: data.Running, name: str) -> pd.DataFrame:
+    """Return the forecast from the end of yesterday on; empty where there is none."""
+    passed = len(running.starts)
     found = data.forecast(viewer, asked)
     if found is None:
         return pd.DataFrame()
     amounts = [[data.amount(nanos) for nanos in nanos_of_day] for _, *nanos_of_day in found.path]
+    until_today = [
+        {
+            "step": passed - 1, "name": name, "value": float(total), "low": float(total),
+            "high": float(total), "when": start, "amount": figures.money(total, asked.currency),
+        }
+        for start, total in zip(running.starts[-2:-1], running.sums[-2:-1], strict=True)
+    ]  # fmt: skip
     return pd.DataFrame(
-        [
+        until_today
+        + [
             {
                 "step": passed + place,
                 "name": name,

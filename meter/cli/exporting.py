@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from meter.cli.asking import DatabaseUrl, Since, Until, Zone, dimensions
+from meter.cli.asking import DatabaseUrl, Since, Tag, Until, Zone, dimensions
 from meter.cli.times import moment_us
 from meter.core.rates import datetime_of
 from meter.errors import InputError
@@ -71,6 +71,7 @@ def export(
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     provider: Annotated[str | None, typer.Option(help="Only this provider.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="Only this endpoint.")] = None,
+    tag: Tag = None,
     focus_version: Annotated[
         str, typer.Option(help="FOCUS 1.2, 1.3 or 1.4: they name providers differently.")
     ] = "1.2",
@@ -88,7 +89,9 @@ def export(
     """
     from meter.meter import Meter
 
-    given = {"subject": subject, "model": model, "provider": provider, "endpoint": endpoint}
+    given = {
+        "subject": subject, "model": model, "provider": provider, "endpoint": endpoint, "tag": tag,
+    }  # fmt: skip
     filters: dict[str, Any] = {name: text for name, text in given.items() if text is not None}
     between: dict[str, Any] = {
         name: None if at_us is None else datetime_of(at_us)

@@ -5,7 +5,7 @@ from streamlit import config
 
 from tests.dashboard.conftest import Opened, metrics, spend
 
-PAGES = ("spend", "users", "models", "calls", "budgets", "accuracy")
+PAGES = ("spend", "users", "models", "calls", "budgets", "accuracy", "bills", "exports")
 
 
 def test_an_empty_ledger_says_what_to_do(ledger_file: str, opened: Opened) -> None:

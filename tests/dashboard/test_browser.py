@@ -1,6 +1,7 @@
 """The dashboard in a real Chromium, on the demo's ledger and on one of many days."""
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from tests.dashboard.browsing import Server, Visitor, running_browser
 pytestmark = pytest.mark.timeout(600)
 
 METER = Path(sys.executable).with_name("meter")
-PAGES = ("", "users", "models", "calls", "budgets", "accuracy")
+PAGES = ("", "users", "models", "calls", "budgets", "accuracy", "bills", "exports")
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,19 @@ def test_choosing_a_series_looks_closer(visitor: Visitor) -> None:
     assert "claude-sonnet-4-5" in visitor.text()
 
 
+def test_a_downloaded_file_has_the_bytes_of_the_command(visitor: Visitor, stage: Stage) -> None:
+    visitor.open("/exports?period=90d&tz=Asia/Kolkata&model=gpt-4o")
+    with visitor.page.expect_download() as coming:
+        visitor.page.get_by_role("button", name="Download usage.csv").click()
+    downloaded = Path(coming.value.path()).read_bytes()
+    command = shlex.split(visitor.page.get_by_test_id("stCode").inner_text())
+    written = Path(stage.url.removeprefix("sqlite:///")).with_name("usage.csv")
+    command = [str(METER), *command[1:-1], str(written), "--database-url", stage.url]
+    subprocess.run(command, check=True, capture_output=True)
+    assert downloaded == written.read_bytes()
+    assert b"gpt-4o" in downloaded
+
+
 def sign_in(visitor: Visitor, path: str, secret: str) -> None:
     visitor.open(path)
     assert visitor.page.get_by_role("heading", name="Sign in").is_visible()
@@ -158,7 +172,7 @@ def test_a_customer_sees_nothing_of_another_by_any_address(
     stranger.page.get_by_text("Signed in as").wait_for()
     stranger.settle()
     assert stranger.figures()["Calls"] == f"{own.calls:,}"
-    for name in ("Users", "Models & prices", "Calls", "Budgets & credit"):
+    for name in ("Users", "Models & prices", "Calls", "Budgets & credit", "Exports & invoices"):
         stranger.page.get_by_role("link", name=name).click()
         stranger.settle()
         assert stranger.trouble() == []
