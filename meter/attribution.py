@@ -60,3 +60,19 @@ def checked(attribution: Attribution) -> Attribution:
     if len(attribution.tags) > MAX_TAGS:
         raise InputError(f"found {len(attribution.tags)} tags, expected at most {MAX_TAGS}")
     return attribution
+
+
+def placed(
+    tags: tuple[tuple[str, str], ...], team: str | None, project: str | None
+) -> tuple[tuple[str, str], ...]:
+    """Return tags with a team and a project, which are tags of these names; sorted.
+
+    Raises: InputError when a tag says another team or project.
+    """
+    named = dict(tags)
+    for name, value in (("team", team), ("project", project)):
+        if value is not None and named.setdefault(name, value) != value:
+            raise InputError(
+                f"found {name} {value!r:.80} and a tag {name}={named[name]:.80}, expected one"
+            )
+    return tuple(sorted(named.items()))

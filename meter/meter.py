@@ -199,6 +199,8 @@ class Meter:
         *,
         limit: str | int,
         subject: str | None = None,
+        team: str | None = None,
+        project: str | None = None,
         tag: tuple[str, str] | None = None,
         model: str | None = None,
         key: str | None = None,
@@ -210,16 +212,17 @@ class Meter:
         """Set (or replace) the budget of that name and return it.
 
         `limit` is a decimal text in `currency` for `measure="money"`, else a whole number of
-        "tokens" or "calls". At most one of `subject`, `tag`, `model` and `key` (a gateway key's
-        id) narrows the scope; without one it limits everything. `window` is minute, hour, day,
-        week, month or total in `tz`, or "rolling:24h" (any number of m, h or d: what was spent in
-        the time that has just passed, by the 24th of it); one of a minute is a rate limit.
+        "tokens" or "calls". At most one of `subject`, `team`, `project`, `tag`, `model` and
+        `key` (a gateway key's id) narrows the scope; without one it limits everything. `window` is
+        minute, hour, day, week, month or total in `tz`, or "rolling:24h" (any number of m, h or d:
+        what was spent in the time that has just passed, by the 24th of it); one of a minute is a
+        rate limit.
 
         Raises: InputError or ConfigError naming what was found and expected.
         """
         budget = Budget(
             id=name,
-            scope=_scope(subject, tag, model, key),
+            scope=_scope(subject, team, project, tag, model, key),
             measure=_one_of(Measure, measure, "measure"),
             limit=_limit(limit, measure),
             currency=currency if measure == "money" else None,
@@ -277,9 +280,9 @@ class Meter:
         """Return sums over ended calls, one row for each combination of `by` and currency.
 
         `by`: subject, model, provider, endpoint, key, outcome, basis, card, tier, hour, day, week,
-        month or "tag:<name>". The half-open interval [since, until) takes aware datetimes; `window`
-        ("day", "month", …) is the present window in `tz` instead. `filters` keep rows by
-        subject, model, provider, endpoint or basis.
+        month, team, project or "tag:<name>". The half-open interval [since, until) takes aware
+        datetimes; `window` ("day", "month", …) is the present window in `tz` instead. `filters`
+        keep rows by subject, model, provider, endpoint or basis.
 
         Raises: InputError for a name that is not one of these.
         """
@@ -725,17 +728,26 @@ def _quantity(name: str, given: int | str | Decimal) -> int | Decimal:
 
 
 def _scope(
-    subject: str | None, tag: tuple[str, str] | None, model: str | None, key: str | None
+    subject: str | None,
+    team: str | None,
+    project: str | None,
+    tag: tuple[str, str] | None,
+    model: str | None,
+    key: str | None,
 ) -> Scope:
     given = [
         Scope(ScopeKind.SUBJECT, subject) if subject is not None else None,
+        Scope(ScopeKind.TAG, f"team={team}") if team is not None else None,
+        Scope(ScopeKind.TAG, f"project={project}") if project is not None else None,
         Scope(ScopeKind.TAG, "=".join(tag)) if tag is not None else None,
         Scope(ScopeKind.MODEL, model) if model is not None else None,
         Scope(ScopeKind.KEY, key) if key is not None else None,
     ]
     scopes = [scope for scope in given if scope is not None]
     if len(scopes) > 1:
-        raise InputError("found several of subject, tag, model and key, expected at most one")
+        raise InputError(
+            "found several of subject, team, project, tag, model and key, expected at most one"
+        )
     return scopes[0] if scopes else Scope(ScopeKind.EVERYTHING)
 
 

@@ -59,6 +59,8 @@ def set_budget(
     name: Annotated[str, typer.Argument(help="The budget's name; an existing one is replaced.")],
     limit: Annotated[str, typer.Option(help="A decimal amount, or a number of tokens or calls.")],
     subject: Annotated[str | None, typer.Option(help="Limit this subject.")] = None,
+    team: Annotated[str | None, typer.Option(help="Limit this team.")] = None,
+    project: Annotated[str | None, typer.Option(help="Limit this project.")] = None,
     tag: Annotated[str | None, typer.Option(help="Limit this tag, as name=value.")] = None,
     model: Annotated[str | None, typer.Option(help="Limit this model.")] = None,
     key: Annotated[str | None, typer.Option(help="Limit this key of the gateway.")] = None,
@@ -70,7 +72,7 @@ def set_budget(
     tz: Annotated[str, typer.Option(help="Time zone of the window.")] = "UTC",
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Set a limit for a subject, a tag, a model, a key or everything."""
+    """Set a limit for a subject, a team, a project, a tag, a model, a key or everything."""
     pair = None
     if tag is not None:
         left, equals, right = tag.partition("=")
@@ -82,6 +84,8 @@ def set_budget(
             name,
             limit=limit,
             subject=subject,
+            team=team,
+            project=project,
             tag=pair,
             model=model,
             key=key,

@@ -1,10 +1,10 @@
-"""The commands `meter keys create|limit|list|revoke|rotate`: who may call through the gateway."""
+"""The commands `meter keys create|limit|list|revoke|rotate|show`: who may call the gateway."""
 
 from typing import Annotated, Any
 
 import typer
 
-from meter.attribution import checked
+from meter.attribution import checked, placed
 from meter.cli.asking import DatabaseUrl
 from meter.cli.output import Column, Format, encoded, say, show
 from meter.cli.times import ahead_us, shown_time
@@ -13,6 +13,7 @@ from meter.core.budgets import ScopeKind
 from meter.core.call import Attribution
 from meter.errors import InputError
 from meter.meter import Meter
+from meter.store.keys import Key
 
 keys = typer.Typer(no_args_is_help=True, help="Give customers keys for the gateway.")
 
@@ -21,6 +22,8 @@ COLUMNS = (
     Column("prefix", "Begins"),
     Column("subject", "Subject"),
     Column("name", "Name", wraps=True),
+    Column("team", "Team", wraps=True),
+    Column("project", "Project", wraps=True),
     Column("role", "Role"),
     Column("tags", "Tags", wraps=True),
     Column("models", "Models", wraps=True),
@@ -42,6 +45,8 @@ KeyId = Annotated[str, typer.Argument(help="The key, such as key-4f7k2m9qxw.")]
 @keys.command("create")
 def create_key(
     subject: Annotated[str, typer.Option(help="Who pays for its calls.")],
+    team: Annotated[str | None, typer.Option(help="The team its calls count for.")] = None,
+    project: Annotated[str | None, typer.Option(help="The project they count for.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A tag as name=value.")] = None,
     name: Annotated[str, typer.Option(help="What it is for.")] = "",
     expires: Annotated[str | None, typer.Option(help="30d, 12h, or a date.")] = None,
@@ -63,7 +68,7 @@ def create_key(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Make a key. Its secret is shown once, now."""
-    attribution = checked(Attribution(subject, _tags(tag or [])))
+    attribution = checked(Attribution(subject, placed(_tags(tag or []), team, project)))
     with Meter(database_url) as meter:
         made = meter.keys.create(
             subject,
@@ -105,33 +110,44 @@ def limit_key(
 
 @keys.command("list")
 def list_keys(
+    subject: Annotated[str | None, typer.Option(help="Only this subject's.")] = None,
+    team: Annotated[str | None, typer.Option(help="Only this team's.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only this project's.")] = None,
     tz: Annotated[str, typer.Option(help="Time zone of the moments.")] = "UTC",
     format: Listed = Format.TABLE,
     database_url: DatabaseUrl = None,
 ) -> None:
     """List every key, without its secret."""
     with Meter(database_url) as meter:
-        found = meter.keys.all()
-        limits = _limits(meter)
-    at_us = now_us()
-    rows: list[dict[str, Any]] = [
-        {
-            "id": key.id,
-            "prefix": f"{key.prefix}…",
-            "subject": key.subject,
-            "name": key.name or None,
-            "role": key.role,
-            "tags": ", ".join(f"{name}={value}" for name, value in key.tags) or None,
-            "models": ", ".join(key.models) if key.models else "all",
-            "endpoints": ", ".join(key.endpoints) if key.endpoints else "all",
-            "limits": limits.get(key.id),
-            "state": key.state_at(at_us),
-            "expires": shown_time(key.expires_us, tz),
-            "created": shown_time(key.created_us, tz),
-        }
-        for key in found
-    ]
+        found = [
+            key
+            for key in meter.keys.all()
+            if subject in (None, key.subject)
+            and team in (None, dict(key.tags).get("team"))
+            and project in (None, dict(key.tags).get("project"))
+        ]
+        rows = _rows(found, _limits(meter), tz)
     show(rows, COLUMNS, format, title="Keys", empty="There is no key: meter keys create makes one.")
+
+
+@keys.command("show")
+def show_key(
+    key: KeyId,
+    tz: Annotated[str, typer.Option(help="Time zone of the moments.")] = "UTC",
+    format: Listed = Format.TABLE,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Show one key, without its secret."""
+    with Meter(database_url) as meter:
+        found = meter.keys.one(key)
+        if found is None:
+            raise InputError(f"found no key {key!r}: meter keys list shows them")
+        (row,) = _rows([found], _limits(meter), tz)
+    if format is not Format.TABLE:
+        show([row], COLUMNS, format)
+        return
+    facts = [{"what": column.heading, "is": row[column.key]} for column in COLUMNS]
+    show(facts, (Column("what", "Key"), Column("is", found.id, wraps=True)), format)
 
 
 @keys.command("revoke")
@@ -148,6 +164,32 @@ def rotate_key(key: KeyId, format: Listed = Format.TABLE, database_url: Database
     with Meter(database_url) as meter:
         made = meter.keys.rotate(key)
     _show_secret(made.key.id, made.key.subject, made.secret, format)
+
+
+def _rows(found: list[Key], limits: dict[str, str], tz: str) -> list[dict[str, Any]]:
+    at_us = now_us()
+    rows = []
+    for key in found:
+        tags = dict(key.tags)
+        rows.append(
+            {
+                "id": key.id,
+                "prefix": f"{key.prefix}…",
+                "subject": key.subject,
+                "name": key.name or None,
+                "team": tags.get("team"),
+                "project": tags.get("project"),
+                "role": key.role,
+                "tags": ", ".join(f"{name}={value}" for name, value in tags.items()) or None,
+                "models": ", ".join(key.models) if key.models else "all",
+                "endpoints": ", ".join(key.endpoints) if key.endpoints else "all",
+                "limits": limits.get(key.id),
+                "state": key.state_at(at_us),
+                "expires": shown_time(key.expires_us, tz),
+                "created": shown_time(key.created_us, tz),
+            }
+        )
+    return rows
 
 
 def _rate_id(key_id: str, measure: str) -> str:

@@ -4,7 +4,7 @@
     GET /v1/organization/costs?start_time=…&group_by=line_item
 
 A key sees the calls of its own subject, whoever else is asked for. `user_id` is the subject,
-`api_key_id` the id of the key. Called by `app`.
+`api_key_id` the id of the key, `project_id` the tag `project`. Called by `app`.
 
 Source: https://platform.openai.com/docs/api-reference/usage (2026-11).
 """
@@ -83,7 +83,12 @@ _KINDS: Final = {
 _ELSEWHERE: Final = frozenset[str]().union(*(kind.endpoints or () for kind in _KINDS.values()))
 _USAGE_GROUPS: Final = ("project_id", "user_id", "api_key_id", "model", "batch", "service_tier")
 _COST_GROUPS: Final = ("project_id", "user_id", "api_key_id", "line_item")
-_FILTERS: Final = {"user_ids": "user_id", "api_key_ids": "api_key_id", "models": "model"}
+_FILTERS: Final = {
+    "project_ids": "project_id",
+    "user_ids": "user_id",
+    "api_key_ids": "api_key_id",
+    "models": "model",
+}
 
 Group = tuple[Any, ...]
 
@@ -279,7 +284,7 @@ def _counted(
 
 def _names_of(call: CallRow) -> dict[str, Any]:
     return {
-        "project_id": None,
+        "project_id": dict(call.tags).get("project"),
         "user_id": call.subject,
         "api_key_id": call.key_id,
         "model": call.model_served or call.model_requested,

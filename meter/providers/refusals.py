@@ -10,12 +10,14 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.htm
 """
 
 from typing import Any
+from urllib.parse import quote
 
 from meter.core.ports import Answer
 from meter.providers.foreign import encoded
 from meter.providers.provider import Shape
 
 _OUT_OF_MONEY = 429
+_PLAIN = "".join(chr(code) for code in range(32, 127) if chr(code) != "%")
 
 
 def refusal(
@@ -31,7 +33,8 @@ def refusal(
     else:
         headers["retry-after"] = str(again_s)
     if budget_id is not None:
-        headers["x-meter-budget"] = budget_id
+        # A subject may be written in any script, a header may not.
+        headers["x-meter-budget"] = quote(budget_id, safe=_PLAIN)
     match shape:
         case "openai":
             body = _openai(status, message, is_rate=again_s is not None)

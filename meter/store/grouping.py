@@ -28,6 +28,7 @@ _COLUMNS = {
     "tier": "service_tier",
 }  # fmt: skip
 TAG = "tag:"
+_PLACES = ("team", "project")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ def dimensions_of(
     return [_dimension(name, events, tz, first_us, last_us) for name in by]
 
 
+def whole_name(name: str) -> str:
+    """Return what a name to group by stands for: a team and a project are tags."""
+    return f"{TAG}{name}" if name in _PLACES else name
+
+
 def sorting_key(group: Sequence[str | None]) -> tuple[tuple[bool, str], ...]:
     """Return what sorts groups by their texts, None last."""
     return tuple((text is None, text or "") for text in group)
@@ -68,7 +74,7 @@ def _dimension(name: str, events: Any, tz: str, first_us: int, last_us: int) -> 
         return Dimension((events.c.outcome,), lambda number: OUTCOMES[number].value)
     if name == "basis":
         return Dimension((events.c.basis,), lambda number: BASES[number].value)
-    known = (*_COLUMNS, "model", "outcome", "basis", *TIMES, "tag:<name>")
+    known = (*_COLUMNS, *_PLACES, "model", "outcome", "basis", *TIMES, "tag:<name>")
     raise InputError(f"found {name!r} to group by, expected one of {', '.join(known)}")
 
 

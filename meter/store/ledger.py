@@ -24,6 +24,7 @@ from meter.store.clock_skew import WORTH_SAYING_US, in_words, require_same_time
 from meter.store.credit import Credits
 from meter.store.engine import open_engine, parse_url
 from meter.store.entry_rows import entries_between
+from meter.store.grouping import whole_name
 from meter.store.invoices import Invoices
 from meter.store.keys import Keys
 from meter.store.ledger_store import LedgerStore
@@ -194,6 +195,7 @@ class Ledger:
         if self._inner is not None:
             # Reading is quickest when little has to be added to the rollups.
             rollups.fold(self._engine, _FOLDED_BEFORE_READING)
+        by = [whole_name(name) for name in by]
         return reads.usage(
             self._engine, by=by, since_us=since_us, until_us=until_us, tz=tz, filters=filters
         )

@@ -38,7 +38,8 @@ def meter(tmp_path, monkeypatch, capsys):
 
 def test_a_key_s_whole_life(meter):
     made = meter(
-        "keys", "create", "--subject", "alice", "--tag", "team=search", "--name", "laptop",
+        "keys", "create", "--subject", "alice", "--tag", "team=search", "--project", "crawler",
+        "--name", "laptop",
         "--expires", "30d", "--models", "gpt-4o, gpt-4.1*", "--endpoints", "chat,embeddings",
         "--may-name-users", "--format", "json",
     )  # fmt: skip
@@ -48,10 +49,16 @@ def test_a_key_s_whole_life(meter):
     (row,) = json.loads(meter("keys", "list", "--format", "json").stdout)
     assert row | {"expires": "", "created": ""} == {
         "id": key["id"], "prefix": f"{key['secret'][:9]}…", "subject": "alice", "name": "laptop",
-        "role": None, "tags": "team=search", "models": "gpt-4o, gpt-4.1*",
+        "team": "search", "project": "crawler", "role": None,
+        "tags": "project=crawler, team=search", "models": "gpt-4o, gpt-4.1*",
         "endpoints": "chat, embeddings", "limits": None, "state": "active",
         "expires": "", "created": "",
     }  # fmt: skip
+    for words in (["--team", "search"], ["--project", "crawler"], ["--subject", "alice"]):
+        assert key["id"] in meter("keys", "list", *words, "--format", "csv").stdout
+    assert key["id"] not in meter("keys", "list", "--team", "ads", "--format", "csv").stdout
+    assert json.loads(meter("keys", "show", key["id"], "--format", "json").stdout) == [row]
+    assert "crawler" in meter("keys", "show", key["id"]).stdout
     renewed = meter("keys", "rotate", key["id"])
     secret = renewed.stdout.splitlines()[-1]
     assert secret.startswith("mk-") and secret != key["secret"]
@@ -65,6 +72,7 @@ def test_a_key_s_whole_life(meter):
     ("words", "sentence"),
     [
         (["--subject", ""], "found '' as subject or tag"),
+        (["--subject", "a", "--tag", "team=b", "--team", "c"], "found team 'c' and a tag team=b"),
         (["--subject", "a", "--tag", "team"], "found tag 'team', expected name=value"),
         (["--subject", "a", "--endpoints", "chat,embedings"], "found endpoint 'embedings'"),
         (["--subject", "a", "--models", " , "], "found an empty list of what a key may use"),

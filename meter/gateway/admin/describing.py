@@ -13,7 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from meter.core.ports import Answer
-from meter.gateway.admin.operations import OPERATIONS, Operation
+from meter.gateway.admin.operations import Operation
+from meter.gateway.admin.table import OPERATIONS
 from meter.gateway.admin.views import Failure
 
 _REFERENCE: Final = "#/components/schemas/{name}"
@@ -21,6 +22,7 @@ _FAILURES: Final = {
     "401": "No key, or one that is not known or not active.",
     "403": "A customer's key, or a reader's for something that changes.",
     "404": "What the path names does not exist.",
+    "409": "The id in the path was used for something else.",
     "413": "The body is larger than 1 MiB.",
     "415": "The body is not of type application/json.",
     "422": "A value that cannot be used; the sentence says what was expected.",
@@ -54,7 +56,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "meter admin API",
             "version": _version(),
-            "description": "Keys, budgets, usage and calls. Amounts are decimal texts.",
+            "description": "Keys, budgets, credit, usage and calls. Amounts are decimal texts.",
         },
         "paths": paths,
         "components": {

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from meter.attribution import checked
+from meter.attribution import checked, placed
 from meter.clock import now_us
 from meter.config import Settings
 from meter.core.budgets import Budget, Measure, Scope, ScopeKind
@@ -79,7 +79,9 @@ def list_keys(context: Context, asked: Asked) -> views.KeysShown:
     keys = [
         key
         for key in context.ledger.keys.all()
-        if query.subject is None or key.subject == query.subject
+        if query.subject in (None, key.subject)
+        and query.team in (None, dict(key.tags).get("team"))
+        and query.project in (None, dict(key.tags).get("project"))
     ]
     if query.after is not None:
         places = [place for place, key in enumerate(keys) if key.id == query.after]
@@ -95,13 +97,14 @@ def list_keys(context: Context, asked: Asked) -> views.KeysShown:
 def make_key(context: Context, asked: Asked) -> views.KeyMade:
     """Make a key."""
     body: views.KeyAsked = asked.body
-    attribution = checked(Attribution(body.subject, tuple(sorted(body.tags.items()))))
+    tags = placed(tuple(body.tags.items()), body.team, body.project)
+    attribution = checked(Attribution(body.subject, tags))
     unknown = sorted(set(body.endpoints or ()) - NAMES)
     if unknown:
         raise InputError(
             f"found endpoint {unknown[0]!r}, expected one of {', '.join(sorted(NAMES))}"
         )
-    expires_us = _us(body.expires_at)
+    expires_us = moment_us(body.expires_at)
     if expires_us is not None and expires_us <= now_us():
         raise InputError("found expires_at in the past, expected a moment to come")
     made = context.ledger.keys.create(
@@ -165,13 +168,17 @@ def set_budget(context: Context, asked: Asked) -> views.BudgetShown:
         for kind, value in (
             (ScopeKind.SUBJECT, body.subject),
             (ScopeKind.TAG, body.tag),
+            (ScopeKind.TAG, None if body.team is None else f"team={body.team}"),
+            (ScopeKind.TAG, None if body.project is None else f"project={body.project}"),
             (ScopeKind.MODEL, body.model),
             (ScopeKind.KEY, body.key),
         )
         if value is not None
     ]
     if len(scopes) > 1:
-        raise InputError("found several of subject, tag, model and key, expected at most one")
+        raise InputError(
+            "found several of subject, team, project, tag, model and key, expected at most one"
+        )
     is_money = body.measure == "money"
     budget = Budget(
         id=name,
@@ -200,8 +207,8 @@ def show_usage(context: Context, asked: Asked) -> views.UsagesShown:
     names = ("subject", "model", "provider", "endpoint", "key", "tag")
     rows = context.ledger.usage(
         by,
-        since_us=_us(query.since),
-        until_us=_us(query.until),
+        since_us=moment_us(query.since),
+        until_us=moment_us(query.until),
         tz=query.tz,
         filters=_filters(query, names),
     )
@@ -216,8 +223,8 @@ def list_calls(context: Context, asked: Asked) -> views.CallsShown:
     if query.after is not None:
         filters["older_than"] = query.after
     found = context.ledger.calls(
-        since_us=_us(query.since),
-        until_us=_us(query.until),
+        since_us=moment_us(query.since),
+        until_us=moment_us(query.until),
         limit=query.limit + 1,
         newest_first=True,
         filters=filters,
@@ -329,7 +336,8 @@ def _filters(query: Any, names: tuple[str, ...]) -> dict[str, str]:
     return {name: value for name in names if (value := getattr(query, name)) is not None}
 
 
-def _us(moment: datetime | None) -> int | None:
+def moment_us(moment: datetime | None) -> int | None:
+    """Return a moment in microseconds UTC. Raises: InputError for one out of range."""
     if moment is None:
         return None
     try:

@@ -17,9 +17,10 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from meter.core.ports import Answer
-from meter.errors import ConfigError, InputError
+from meter.errors import ConfigError, ConflictingWrite, InputError
 from meter.gateway.admin import describing
-from meter.gateway.admin.operations import OPERATIONS, Asked, Context, Missing, Operation
+from meter.gateway.admin.operations import Asked, Context, Missing, Operation
+from meter.gateway.admin.table import OPERATIONS
 from meter.gateway.admin.views import Failure, Fault
 from meter.gateway.line import Line
 from meter.gateway.rejections import Rejected
@@ -123,6 +124,8 @@ async def _carried_out(
         answer = await loop.run_in_executor(services.threads, operation.run, context, asked)
     except Missing as missing:
         raise Rejected(404, "not_found", str(missing)) from None
+    except ConflictingWrite as error:
+        raise Rejected(409, "conflict", str(error)) from None
     except (InputError, ConfigError) as error:
         raise Rejected(422, "invalid_value", str(error)) from None
     if operation.answer is None:

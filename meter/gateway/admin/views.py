@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from meter.core.budgets import Measure
 from meter.core.money import nanos_to_text
 from meter.core.rates import datetime_of
 from meter.gateway.upstreams import Upstream
@@ -24,7 +23,10 @@ Limit = Annotated[int, Meta(ge=0, le=2**53)]
 Moment = Annotated[datetime, Meta(tz=True)]
 Tags = dict[Name, Name]
 
-_GROUP = "(subject|model|provider|endpoint|key|outcome|basis|hour|day|week|month|tag:[^,]{1,256})"
+_GROUP = (
+    "(subject|model|provider|endpoint|key|team|project|outcome|basis|hour|day|week|month"
+    "|tag:[^,]{1,256})"
+)
 
 
 class Fault(Struct):
@@ -41,10 +43,15 @@ class Failure(Struct):
 
 
 class KeyAsked(Struct, forbid_unknown_fields=True):
-    """A key to make. `models` and `endpoints`: what it may use, null for everything."""
+    """A key to make. `models` and `endpoints`: what it may use, null for everything.
+
+    `team` and `project` are tags of these names.
+    """
 
     subject: Name
     name: Annotated[str, Meta(max_length=256)] = ""
+    team: Name | None = None
+    project: Name | None = None
     tags: Tags = {}
     models: Annotated[list[Name], Meta(min_length=1)] | None = None
     endpoints: Annotated[list[Name], Meta(min_length=1)] | None = None
@@ -68,6 +75,8 @@ class KeyShown(Struct):
     begins: str
     subject: str
     name: str
+    team: str | None
+    project: str | None
     tags: dict[str, str]
     models: list[str] | None
     endpoints: list[str] | None
@@ -94,13 +103,16 @@ class KeysShown(Struct):
 
 
 class BudgetAsked(Struct, forbid_unknown_fields=True):
-    """A limit to set. At most one of subject, tag ("team=search"), model and key narrows it.
+    """A limit to set. At most one of subject, team, project, tag ("feature=chat"), model and key
+    narrows it.
 
     `limit` is a decimal amount in `currency` for money, else a whole number of tokens or calls.
     """
 
     limit: Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$")]
     subject: Name | None = None
+    team: Name | None = None
+    project: Name | None = None
     tag: Tag | None = None
     model: Name | None = None
     key: Name | None = None
@@ -282,6 +294,8 @@ class KeysQuery(Struct, forbid_unknown_fields=True):
     """Which keys."""
 
     subject: Name | None = None
+    team: Name | None = None
+    project: Name | None = None
     after: Name | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
@@ -331,6 +345,8 @@ def key_shown(key: Key, at_us: int) -> KeyShown:
         begins=key.prefix,
         subject=key.subject,
         name=key.name,
+        team=dict(key.tags).get("team"),
+        project=dict(key.tags).get("project"),
         tags=dict(key.tags),
         models=None if key.models is None else list(key.models),
         endpoints=None if key.endpoints is None else list(key.endpoints),
@@ -346,7 +362,7 @@ def key_shown(key: Key, at_us: int) -> KeyShown:
 def budget_shown(row: BudgetRow) -> BudgetShown:
     """Return a budget as it stands."""
     budget, standing = row.budget, row.standing
-    is_money = budget.measure is Measure.MONEY
+    is_money = budget.currency is not None
     start = moment(row.window_start_us)
     assert start is not None
 
