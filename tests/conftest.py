@@ -1,4 +1,4 @@
-"""What every test may ask for: databases, the shared folder, the second openai SDK."""
+"""What every test may ask for: databases, the shared folder, clients of their own."""
 
 import fcntl
 import hashlib
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,22 +73,68 @@ def shared_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def openai2_path() -> Path:
-    """The folder with the last openai SDK that runs on httpx, to put on a process's PYTHONPATH.
+    """The folder with the last openai SDK that runs on httpx, to put on a process's PYTHONPATH."""
+    return _installed("openai2")
 
-    Installed once for a lock file; the test processes of one run wait for each other.
+
+@pytest.fixture(scope="session")
+def openai1_path() -> Path:
+    """The folder with the last openai SDK of the first major version, for a PYTHONPATH."""
+    return _installed("openai1")
+
+
+@pytest.fixture(scope="session")
+def litellm_path() -> Path:
+    """The folder with litellm and what it needs, for a PYTHONPATH."""
+    return _installed("litellm")
+
+
+@pytest.fixture(scope="session")
+def node_path() -> Path:
+    """The folder whose `node_modules` hold the clients from npm that the tests run in Node."""
+    if shutil.which("npm") is None:
+        pytest.fail("found no npm, expected Node.js with npm: apt install nodejs npm")
+    source = ROOT / "tests" / "gateway" / "node"
+    lock_file = source / "package-lock.json"
+    with _once("node", lock_file) as folder:
+        if folder is not None:
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(source / name, folder / name)
+            command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+            done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+            if done.returncode != 0:
+                pytest.fail(f"could not install {lock_file}: {done.stderr.strip()[-2000:]}")
+    return ROOT / ".cache" / "node"
+
+
+def _installed(name: str) -> Path:
+    """Return the folder in which what requirements-<name>.lock names is installed."""
+    lock_file = ROOT / f"requirements-{name}.lock"
+    with _once(name, lock_file) as folder:
+        if folder is not None:
+            _install(lock_file, folder)
+    return ROOT / ".cache" / name
+
+
+@contextmanager
+def _once(name: str, lock_file: Path) -> Iterator[Path | None]:
+    """Yield an empty folder to fill, None where it is filled already for this lock file.
+
+    The test processes of one run wait for each other.
     """
-    lock_file = ROOT / "requirements-openai2.lock"
-    folder = ROOT / ".cache" / "openai2"
+    folder = ROOT / ".cache" / name
     wanted = hashlib.sha256(lock_file.read_bytes() + sys.version.encode()).hexdigest()
     marker = folder / ".installed"
     folder.parent.mkdir(exist_ok=True)
-    with (folder.parent / "openai2.guard").open("w") as guard:
+    with (folder.parent / f"{name}.guard").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
-        if not marker.is_file() or marker.read_text() != wanted:
-            shutil.rmtree(folder, ignore_errors=True)
-            _install(lock_file, folder)
-            marker.write_text(wanted)
-    return folder
+        if marker.is_file() and marker.read_text() == wanted:
+            yield None
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        yield folder
+        marker.write_text(wanted)
 
 
 def _install(lock_file: Path, folder: Path) -> None:
