@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from meter.clients.httpx_transport import AsyncMeterTransport, MeterTransport
     from meter.core.calibrating import Calibration
+    from meter.core.monthly import Adjustment
     from meter.core.rating import ChargeLine
     from meter.core.statements import Statement
     from meter.exports.exporting import Exported
@@ -522,6 +523,32 @@ class Meter:
     ) -> "Statement":
         """Return the prepaid credit of a subject line by line; see `Meter.credits`."""
         return self.credits.statement(subject, currency, since=since, until=until, tz=tz, by=by)
+
+    def adjustments(
+        self, subject: str, month: str | None = None, *, tz: str = "UTC"
+    ) -> "list[Adjustment]":
+        """Return what free allowances and volume tiers change of what a subject is billed.
+
+        `month` is one such as "2026-11" in `tz` (default: the present one). Raises: InputError.
+        """
+        from meter.clock import now_us
+        from meter.core.invoices import period_named
+        from meter.reports.adjusting import month_adjustments
+
+        if month is None:
+            start_us, end_us = Window.named("month", tz).bounds(now_us())
+        else:
+            period = period_named(month, tz)
+            start_us, end_us = period.start_us, period.end_us
+            if Window.named("month", tz).bounds(start_us) != (start_us, end_us):
+                raise InputError(f"found {month!r}, expected a month such as 2026-11")
+        calls = self._ledger.calls(
+            since_us=start_us, until_us=end_us, limit=None, newest_first=False,
+            filters={"subject": subject},
+        )  # fmt: skip
+        return month_adjustments(
+            calls, self.prices.monthly, self._ledger.rate_card, subject=subject, month_us=start_us
+        )
 
     def accuracy(
         self, *, since: datetime | None = None, until: datetime | None = None

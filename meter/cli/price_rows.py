@@ -41,6 +41,15 @@ CARD_COLUMNS = (
     Column("checked", "Checked"),
 )
 
+ADJUSTMENT_COLUMNS = (
+    Column("rule", "Rule"),
+    Column("kind", "Kind"),
+    Column("unit", "Unit"),
+    Column("quantity", "Quantity", numeric=True),
+    Column("amount", "Amount", numeric=True),
+    Column("currency", "Currency"),
+)
+
 CHANGE_COLUMNS = (
     Column("change", "Change"),
     Column("book", "Book"),

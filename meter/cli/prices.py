@@ -11,8 +11,9 @@ import typer
 
 from meter.cli.asking import DatabaseUrl
 from meter.cli.main import FOUND
-from meter.cli.output import Format, say, show
+from meter.cli.output import Format, amount, say, show
 from meter.cli.price_rows import (
+    ADJUSTMENT_COLUMNS,
     CARD_COLUMNS,
     CHANGE_COLUMNS,
     RATE_COLUMNS,
@@ -25,6 +26,7 @@ from meter.cli.times import moment_us, shown_time
 from meter.clock import now_us
 from meter.config import load_settings
 from meter.core.call import Attribution
+from meter.core.monthly import MONEY
 from meter.core.rates import Missing, RateCard
 from meter.errors import InputError
 
@@ -214,6 +216,33 @@ def import_prices(
     if format is Format.TABLE:
         _say_left_out(left_out)
         say(f"Kept {_counted(read)} as {kept.name}, version {kept.number}.")
+
+
+@prices.command("month")
+def month(
+    subject: Annotated[str, typer.Argument(help="Who pays.")],
+    month: Annotated[str | None, typer.Option(help="The month: 2026-11 (default: this).")] = None,
+    tz: Zone = "UTC",
+    format: Shown = Format.TABLE,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Show what free allowances and volume tiers change of what a subject is billed."""
+    from meter.meter import Meter
+
+    with Meter(database_url, read_only=True) as meter:
+        made = meter.adjustments(subject, month, tz=tz)
+    rows = [
+        {
+            "rule": line.rule,
+            "kind": line.kind,
+            "unit": line.unit,
+            "quantity": amount(int(line.quantity)) if line.unit == MONEY else line.quantity,
+            "amount": amount(line.amount_nanos),
+            "currency": line.currency,
+        }
+        for line in made
+    ]
+    show(rows, ADJUSTMENT_COLUMNS, format, empty="Nothing changes what is billed.")
 
 
 @prices.command("remove")

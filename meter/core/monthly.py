@@ -61,7 +61,7 @@ class MonthlyRule:
         return (
             (self.unit == MONEY or sum_.unit == self.unit)
             and (self.currency is None or sum_.currency == self.currency)
-            and self.models.rank(((sum_.provider, sum_.model),)) is not None
+            and self.models.rank(sum_.names or ((sum_.provider, sum_.model),)) is not None
             and self.parties.fit(sum_.issuer, sum_.upstream, attribution)
         )
 
@@ -71,7 +71,8 @@ class MonthSum:
     """What one subject used of a unit of a model in a month, and what was billed for it.
 
     `quantity` and `amount_nanos` are the sums of charge lines of that unit. The other fields are
-    for rules that select by them; empty where the sums are not kept apart by them.
+    for rules that select by them; empty where the sums are not kept apart by them. `names` are
+    the (provider, name) pairs under which the model may be listed, the most exact first.
     """
 
     provider: str
@@ -84,6 +85,7 @@ class MonthSum:
     upstream: str | None = None
     key_id: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
+    names: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

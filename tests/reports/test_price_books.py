@@ -6,6 +6,7 @@ The list price of gpt-4o is 2.50 and 10 USD a million tokens.
 import pytest
 
 from meter import Meter, attribute
+from meter.cli.main import run
 from meter.core.money import nanos_to_text
 from meter.errors import CallRefused
 from meter.store.checking import check
@@ -166,3 +167,39 @@ def test_without_the_exchange_rate_what_is_billed_is_not_known_and_says_why(fold
         meter.rerate(apply=True)
         assert amounts(meter)["alice"][2] == "0.02982 CNY"
         assert sound(meter)
+
+
+MONTHLY = """
+[[monthly]]
+name = "first thousand"
+unit = "input_tokens"
+models = ["gpt-4o"]
+tag = "group=gold"
+free = "1000"
+
+[[monthly]]
+name = "volume"
+unit = "money"
+currency = "USD"
+tiers = [{ above = "0.002", multiplier = "0.5" }]
+"""
+
+
+def test_what_the_month_changes_is_worked_out_from_what_was_billed(folder, capsys):
+    text = RATES.format(gold="1") + MONTHLY
+    (folder / "rates.toml").write_text(text)
+    with Meter() as meter:
+        used(meter, "bob", 1500, 100, group="gold")
+        used(meter, "bob", 500, 100, model="gpt-4o-2024-08-06", group="gold")
+        made = meter.adjustments("bob")
+        assert meter.adjustments("nobody") == []
+    # 2,000 × 2.50 = 0.005 for input, of which half is free; 200 × 10 = 0.002 for output.
+    # Left are 0.0025 + 0.002 = 0.0045, of which 0.0025 are above 0.002, at half.
+    assert [(line.rule, nanos_to_text(line.amount_nanos), line.currency) for line in made] == [
+        ("first thousand", "-0.0025", "USD"),
+        ("volume", "-0.00125", "USD"),
+    ]
+    assert run(["prices", "month", "bob"]) == 0
+    assert "first thousand" in capsys.readouterr().out
+    assert run(["prices", "month", "bob", "--month", "2026-Q4"]) == 2
+    assert "expected a month" in capsys.readouterr().err
