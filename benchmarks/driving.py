@@ -151,6 +151,7 @@ class ClosedLoop:
         self._request = request
         self._connections = connections
         self._seen: Seen | None = None
+        self._answered = 0
         self._stops = False
 
     async def run(self, seconds: float, *, on_begin: object = None, on_end: object = None) -> Seen:
@@ -159,6 +160,9 @@ class ClosedLoop:
         `on_begin` and `on_end` are called at the edges of what is measured.
         """
         workers = [asyncio.create_task(self._work()) for _ in range(self._connections)]
+        until_s = time.perf_counter() + _GIVE_UP_SECONDS
+        while self._answered < self._connections and time.perf_counter() < until_s:
+            await asyncio.sleep(0.05)
         await asyncio.sleep(WARM_UP_SECONDS)
         seen = Seen()
         if callable(on_begin):
@@ -179,6 +183,7 @@ class ClosedLoop:
         while not self._stops:
             begun_s = time.perf_counter()
             is_whole = await connection.ask(self._request)
+            self._answered += 1
             seen = self._seen
             if not is_whole:
                 connection = await connected(self._target)

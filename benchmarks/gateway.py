@@ -103,7 +103,9 @@ async def measured_load(served: Served, request: bytes, seconds: float) -> tuple
 async def measure_calls(served: Served, seconds: float) -> None:
     """Measure whole answers under load."""
     seen, cpu_s = await measured_load(served, served.target.request(), seconds)
-    served.figures.note_value("cpu_ms_a_call", 1000 * cpu_s / max(seen.calls, 1))
+    if not seen.calls:
+        return
+    served.figures.note_value("cpu_ms_a_call", 1000 * cpu_s / seen.calls)
     served.figures.note_value("calls_a_second", seen.calls / seen.seconds)
     served.figures.note_value("memory_mb", served.server.resident_bytes() / 1e6)
 
@@ -111,7 +113,9 @@ async def measure_calls(served: Served, seconds: float) -> None:
 async def measure_streams(served: Served, seconds: float) -> None:
     """Measure streams of 100 chunks under load."""
     seen, cpu_s = await measured_load(served, served.target.request(stream=True), seconds)
-    served.figures.note_value("cpu_ms_a_stream", 1000 * cpu_s / max(seen.calls, 1))
+    if not seen.calls:
+        return
+    served.figures.note_value("cpu_ms_a_stream", 1000 * cpu_s / seen.calls)
     served.figures.note_value("chunks_a_second", CHUNKS * seen.calls / seen.seconds)
 
 

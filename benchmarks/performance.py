@@ -89,8 +89,9 @@ def gateway_tables(figures: Sequence[Figures]) -> str:
         "gateway", "CPU ms a call", "× meter", "calls/s, one core", "added ms p50", "added ms p99",
         "first byte added ms p50", f"CPU ms a stream of {CHUNKS}", "memory MB",
     )  # fmt: skip
-    faults = sum(sum(each.values.get("faults", [])) for each in figures)
-    told = f"{faults:.0f} requests of all were not answered 200 and whole."
+    faults = {each.name: sum(each.values.get("faults", [])) for each in figures}
+    listed = [f"{name}: {count:.0f}" for name, count in faults.items() if count]
+    told = f"Requests not answered 200 and whole: {', '.join(listed) or 'none'}."
     return f"{markdown(head, rows)}\n\n{told}"
 
 

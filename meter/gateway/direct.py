@@ -8,7 +8,7 @@ A body that is not taken, or requests ahead, stop the reading. Called by `lane`.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
@@ -62,6 +62,9 @@ class Owner(Protocol):
 
     def hold_session(self, transport: asyncio.Transport, data: bytes) -> None:
         """Go on with a connection as a WebSocket; `data` is all that has come, from the head on."""
+
+    def spawn(self, answering: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run the answering of a request, which may outlive its connection."""
 
     def add(self, connection: "Connection") -> None:
         """Note a connection."""
@@ -488,7 +491,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, line: DirectLine) -> None:
         self._current = line
-        self.task = self.loop.create_task(self._answer(line))
+        self.task = self.owner.spawn(self._answer(line))
 
     async def _answer(self, line: DirectLine) -> None:
         try:

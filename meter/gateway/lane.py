@@ -9,7 +9,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from meter.gateway.app import Gateway
@@ -47,6 +47,7 @@ class Lane:
         self._stop_seconds = stop_seconds
         self._tls = tls
         self._connections: set[Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._sessions: Sessions | None = None
 
     def run(self, sockets: Sequence[socket.socket]) -> None:
@@ -63,6 +64,13 @@ class Lane:
     def answer(self, scope: dict[str, Any], line: Line) -> Any:
         """Answer one request."""
         return self._gateway.visit(scope, line)
+
+    def spawn(self, answering: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run the answering of a request, which may outlive its connection."""
+        task = asyncio.create_task(answering)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def hold_session(self, transport: asyncio.Transport, data: bytes) -> None:
         """Go on with a connection as a WebSocket, over ASGI."""
@@ -118,7 +126,7 @@ class Lane:
             self._sessions.stop()
         while self._is_busy() and loop.time() < until_s and not self.is_forced:
             await asyncio.sleep(_POLL_SECONDS)
-        tasks = [c.task for c in self._connections if c.task is not None]
+        tasks = [*self._tasks]
         tasks += self._sessions.tasks if self._sessions is not None else []
         if tasks:
             logger.error("%d calls had not ended when the gateway stopped", len(tasks))
@@ -132,7 +140,8 @@ class Lane:
         await asyncio.sleep(0)
 
     def _is_busy(self) -> bool:
-        return bool(self._connections or (self._sessions and self._sessions.tasks))
+        in_sessions = self._sessions is not None and self._sessions.tasks
+        return bool(self._connections or self._tasks or in_sessions)
 
     async def _look(self) -> None:
         """Give up what takes too long, again and again."""

@@ -76,6 +76,9 @@ class Owner:
         except (ClientLeft, Rejected):
             return
 
+    def spawn(self, answering: Any) -> "asyncio.Task[None]":
+        return asyncio.create_task(answering)
+
     def hold_session(self, transport: asyncio.Transport, data: bytes) -> None:
         self.sessions.append(data)
 

@@ -323,6 +323,28 @@ def test_a_gateway_that_is_stopped_settles_what_is_under_way_within_its_bound(tm
     assert key not in told
 
 
+def test_a_stop_lets_an_abandoned_answer_be_drained(tmp_path):
+    """Its client is gone, its connection too: what the provider bills is learnt all the same."""
+    go_on = threading.Event()
+    with (
+        waiting_upstream(go_on) as up,
+        served(tmp_path, {"openai": up.url}, on_client_close="drain", stop_seconds=10) as gateway,
+    ):
+        leave_after_the_first_event(gateway)
+        lane = gateway.server
+        until = time.monotonic() + 10
+        while lane._connections:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        lane.should_exit = True
+        while not lane.is_stopping:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        go_on.set()
+        (call,) = gateway.calls()
+        assert (str(call.outcome), str(call.basis)) == ("client_closed", "reported")
+
+
 def test_a_stop_lets_a_stream_end(tmp_path):
     go_on = threading.Event()
     up: Upstream
