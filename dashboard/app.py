@@ -27,6 +27,7 @@ _HERE = Path(__file__).resolve().parent
 def main() -> None:
     """Draw everything."""
     st.set_page_config(page_title="meter", page_icon=str(_HERE / "icon.png"), layout="wide")
+    st.html(_HERE / "style.css")
     filters.take_address()
     page, view = st.session_state.pop("_pending", (None, {}))
     st.session_state.update(view)

@@ -604,12 +604,14 @@ def providers_of(model: str) -> list[str]:
 
 
 def price_history(provider: str, model: str) -> list[Price]:
-    """Return the standard prices of a model over time, oldest first."""
-    found = []
+    """Return the standard prices of a model over time, oldest first; only what changed."""
+    found: list[Price] = []
+    known: dict[str, tuple[Decimal | None, str | None]] = {}
     for start_us, _, card in ledger().prices.history(provider, model):
         start = datetime_of(start_us) if start_us else None
         if card is None:
             found.append(Price(start, "input_tokens", None, None, ""))
+            known.clear()
             continue
         rates = card.rates_for(STANDARD, start_us, 0, {}) or {}
         for unit, rate in rates.items():
@@ -617,7 +619,9 @@ def price_history(provider: str, model: str) -> list[Price]:
                 continue
             price = nanos_to_decimal(rate.nanos) * 1_000_000 / rate.per
             source = f"{card.source}, {card.checked}".strip(", ")
-            found.append(Price(start, unit, price, card.currency, source))
+            if known.get(unit) != (price, card.currency):
+                known[unit] = (price, card.currency)
+                found.append(Price(start, unit, price, card.currency, source))
     return found
 
 

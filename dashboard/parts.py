@@ -232,14 +232,20 @@ def breakdown(viewer: Viewer, asked: Question, group: str, key: str) -> str | No
         {
             "name": c.TextColumn(t(f"by.{group}"), pinned=True),
             "cost": money_column(t("col.cost_in", currency=asked.currency or "–"), frame["cost"]),
-            "share": c.ProgressColumn(t("col.share"), format="percent", min_value=0, max_value=1),
-            "trend": c.BarChartColumn(t("col.trend"), y_min=0),
+            "share": c.ProgressColumn(
+                t("col.share"), format="percent", min_value=0, max_value=1, width=105
+            ),
+            "trend": c.BarChartColumn(t("col.trend"), y_min=0, width=105),
             "calls": c.NumberColumn(t("col.calls"), format="localized"),
             "per_call": money_column(t("col.per_call"), frame["per_call"]),
             "per_thousand": money_column(t("col.per_thousand"), frame["per_thousand"]),
-            "input": c.NumberColumn(t("col.input"), format="localized"),
-            "cached": c.NumberColumn(t("col.cached"), format="localized"),
-            "output": c.NumberColumn(t("col.output"), format="localized"),
+            "input": c.NumberColumn(t("col.input"), format="localized", help=t("col.tokens.help")),
+            "cached": c.NumberColumn(
+                t("col.cached"), format="localized", help=t("col.tokens.help")
+            ),
+            "output": c.NumberColumn(
+                t("col.output"), format="localized", help=t("col.tokens.help")
+            ),
         },
         key=key,
     )

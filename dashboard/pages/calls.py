@@ -77,7 +77,7 @@ def _show_rows(found: list[CallRow], asked: Question, page: int, book: data.Book
                 "duration": figures.seconds(data.duration_us(call)),
                 "basis": value(call.basis),
                 "outcome": _outcome(call),
-                "endpoint": f"{call.provider} {call.endpoint}",
+                "endpoint": call.endpoint,
             }
             for call, charge in zip(found, charges, strict=True)
         ]
@@ -90,8 +90,10 @@ def _show_rows(found: list[CallRow], asked: Question, page: int, book: data.Book
             "started": c.TextColumn(t("col.started")),
             "user": t("col.user"), "model": t("col.model"),
             "cost": c.TextColumn(t("col.cost"), alignment="right"),
-            "input": c.NumberColumn(t("col.input"), format="localized"),
-            "output": c.NumberColumn(t("col.output"), format="localized"),
+            "input": c.NumberColumn(t("col.input"), format="localized",
+                                    help=t("col.tokens.help")),
+            "output": c.NumberColumn(t("col.output"), format="localized",
+                                     help=t("col.tokens.help")),
             "duration": c.TextColumn(t("col.duration"), alignment="right"),
             "basis": t("col.basis"), "outcome": t("col.outcome"), "endpoint": t("col.endpoint"),
         },

@@ -43,8 +43,10 @@ def _show_one(viewer: Viewer, asked: Question, subject: str) -> None:
             st.metric(t("spend.calls"), figures.count(found.totals.calls), width="content")
             st.metric(t("spend.per_call"), figures.money(found.per_call, currency),
                       help=t("spend.per_call.help"), width="content")  # fmt: skip
-            st.metric(t("col.input"), figures.short(found.totals.input_tokens), width="content")
-            st.metric(t("col.output"), figures.short(found.totals.output_tokens), width="content")
+            st.metric(t("call.input"), figures.short(found.totals.input_tokens), width="content")
+            st.metric(
+                t("call.output_tokens"), figures.short(found.totals.output_tokens), width="content"
+            )
         parts.show_remarks(found)
         left, right = st.columns(2, gap="large")
         with left:

@@ -1,0 +1,158 @@
+"""Make pictures of every page of the dashboard, for the documentation and to be looked at.
+
+    .venv/bin/python tools/screenshots.py [--only spend,calls] [--into docs/screenshots]
+
+Light and dark, on a desktop (1440 px) and a phone (390 px), with little data (one round of the
+demo) and with much (three months of synthetic calls). Needs Chromium, as the dashboard's tests do.
+"""
+
+import argparse
+import io
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from PIL import Image  # noqa: E402
+from playwright.sync_api import Browser  # noqa: E402
+
+from benchmarks.ledgers import fill  # noqa: E402
+from meter.meter import Meter  # noqa: E402
+from tests.dashboard.browsing import Server, Visitor, running_browser  # noqa: E402
+
+WIDTHS = (1440, 390)
+SCHEMES = ("light", "dark")
+TALLEST = 2600
+"""A page longer than this is cut: what follows is more of the same."""
+
+_METER = Path(sys.executable).with_name("meter")
+_COLOURS = 128
+_TZ = "Europe/Berlin"
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One page to look at: its name, and its address on a ledger."""
+
+    name: str
+    path: str
+
+
+def shots(url: str) -> list[Shot]:
+    """Return every page, and the views of one user and of one call."""
+    with Meter(url, read_only=True) as meter:
+        call = next(call for call in meter.calls(order="cost", limit=1))
+    return [
+        Shot("spend", "/"),
+        Shot("users", "/users"),
+        Shot("user", "/users?subject=alice"),
+        Shot("models", "/models"),
+        Shot("calls", "/calls"),
+        Shot("call", f"/calls?call={call.id}"),
+        Shot("budgets", "/budgets"),
+        Shot("accuracy", "/accuracy"),
+        Shot("bills", "/bills"),
+        Shot("exports", "/exports"),
+    ]
+
+
+def little(url: str) -> None:
+    """Fill a ledger with one round of the demo."""
+    command = [str(_METER), "demo", "--once", "--database-url", url]
+    subprocess.run(command, check=True, capture_output=True, cwd=Path(url[10:]).parent)
+
+
+def much(url: str) -> None:
+    """Fill a ledger with three months of calls, limits, credit, keys and an invoice."""
+    fill(url, 20_000, days=90)
+    with Meter(url) as meter:
+        meter.set_budget("everything", limit="32", tz=_TZ)
+        meter.set_budget("alice", limit="9", subject="alice", tz=_TZ)
+        meter.set_budget("bob-a-day", limit="0.08", subject="bob", window="day", tz=_TZ)
+        meter.set_budget("search", limit="12", tag=("team", "search"), tz=_TZ)
+        meter.set_budget("calls-of-erik", limit=400, subject="erik", measure="calls")
+        meter.credits.grant("dora", "25", reason="order 17")
+        meter.credits.grant("陈静", "40", reason="order 18")
+        meter.keys.create("alice", name="laptop")
+        meter.keys.create("alice", name="nightly job", models=["gpt-4o-mini"])
+
+
+def pictures(
+    browser: Browser, server: Server, kind: str, wanted: list[Shot]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, PNG) of each page in both schemes and widths."""
+    for scheme in SCHEMES:
+        for width in WIDTHS:
+            context = browser.new_context(
+                viewport={"width": width, "height": 900}, color_scheme=scheme,  # type: ignore[arg-type]
+                timezone_id=_TZ, locale="en-GB",
+            )  # fmt: skip
+            visitor = Visitor(context.new_page(), server.address)
+            for shot in wanted:
+                joined = "&" if "?" in shot.path else "?"
+                visitor.open(f"{shot.path}{joined}tz={_TZ}")
+                yield f"{shot.name}-{kind}-{scheme}-{width}.png", whole(visitor, width)
+                if visitor.trouble():
+                    raise SystemExit(f"found {visitor.trouble()} at {shot.path}, expected none")
+            if visitor.asked_elsewhere:
+                raise SystemExit(f"found {visitor.asked_elsewhere[:3]}, expected no such request")
+            context.close()
+
+
+def whole(visitor: Visitor, width: int) -> bytes:
+    """Return a picture of the whole page, however long it is."""
+    page = visitor.page
+    height = 900
+    for _ in range(3):  # what comes into sight may make the page longer
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(700)
+        content = "document.querySelector('[data-testid=stMain] [data-testid=stVerticalBlock]')"
+        bottom = page.evaluate(f"Math.ceil({content}.getBoundingClientRect().bottom) + 40")
+        height = min(max(bottom, 700 if width > 600 else 500), TALLEST)
+    page.set_viewport_size({"width": width, "height": height})
+    page.wait_for_timeout(700)
+    return compressed(page.screenshot())
+
+
+def compressed(png: bytes) -> bytes:
+    """Return the picture with few colours, which is all that these need."""
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    small = image.quantize(_COLOURS, dither=Image.Dither.NONE)
+    target = io.BytesIO()
+    small.save(target, "PNG", optimize=True)
+    return target.getvalue()
+
+
+def main() -> int:
+    """Make the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--into", type=Path, default=ROOT / "docs" / "screenshots")
+    parser.add_argument("--only", default="", help="names of pages, separated by commas")
+    given = parser.parse_args()
+    only = set(filter(None, given.only.split(",")))
+    given.into.mkdir(parents=True, exist_ok=True)
+    bytes_made = 0
+    with tempfile.TemporaryDirectory(prefix="meter-shots-") as name, running_browser() as browser:
+        for kind, made in (("much", much), ("little", little)):
+            url = f"sqlite:///{name}/{kind}.db"
+            made(url)
+            server = Server(url, Path(name))
+            try:
+                wanted = [shot for shot in shots(url) if not only or shot.name in only]
+                for file, png in pictures(browser, server, kind, wanted):
+                    (given.into / file).write_bytes(png)
+                    bytes_made += len(png)
+                    print(f"{file}  {len(png):,} bytes", flush=True)
+            finally:
+                server.stop()
+    print(f"{bytes_made:,} bytes in all")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
