@@ -52,7 +52,7 @@ WISHES = (
 )
 LONGEST_S = 1.5
 WARM_UP = 8
-ROUNDS_A_LEDGER = 25
+ROUNDS_A_LEDGER = 20
 """The check reads the whole ledger: a new one every so often keeps a long run linear."""
 
 
@@ -142,6 +142,8 @@ def attack(new_ledger: NewLedger, folder: Path, *, rounds: int, number: int, see
             part.mkdir()
             with new_ledger(part) as ledger:
                 _some_rounds(sums, rounds, ledger, provider, number, random_of)
+            told = f"{sums.rounds} rounds, {sums.answered} answered, {len(sums.broken)} broken"
+            print(told, file=sys.stderr, flush=True)
     return sums
 
 

@@ -35,7 +35,8 @@ from tests.postgres import PostgresServer, running_server
 MODEL = "gpt-4o-mini"
 MESSAGES = [{"role": "user", "content": "Describe the sea in a few words, and then the shore."}]
 SECRET = "sk-torture-upstream"
-_READY_S = 60.0
+_READY_S = 300.0
+"""A busy machine takes its time to start three processes."""
 
 
 NewLedger = Callable[[Path], AbstractContextManager[str]]
@@ -163,7 +164,7 @@ class Gateways:
         until = time.monotonic() + _READY_S
         while True:
             try:
-                with urllib.request.urlopen(f"{self.url}/readyz", timeout=10):
+                with urllib.request.urlopen(f"{self.url}/readyz", timeout=60):
                     return
             except OSError:
                 if time.monotonic() > until:

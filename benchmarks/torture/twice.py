@@ -197,8 +197,16 @@ def usage_repeated(sums: Sums, url: str, gateways: Gateways, calls: int) -> None
 
     async def all_of_them() -> int:
         async with clients() as session:
-            asked = (ask(session, gateways.url, key, f"t.{n}", wish) for n in range(calls))
-            return sum(each.is_served for each in await asyncio.gather(*asked))
+            left, served = iter(range(calls)), 0
+
+            async def client() -> None:
+                nonlocal served
+                for number in left:
+                    got = await ask(session, gateways.url, key, f"t.{number}", wish)
+                    served += got.is_served
+
+            await asyncio.gather(*(client() for _ in range(8)))
+            return served
 
     served = run(all_of_them())
     rows = [row for row in recorded(url).values() if row.subject == "repeated"]

@@ -15,9 +15,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
+    MultipleResults,
     RuleBasedStateMachine,
     initialize,
     invariant,
+    multiple,
     rule,
 )
 from sqlalchemy import Engine
@@ -55,6 +57,14 @@ SCOPES = (
 MEASURES = (Measure.MONEY, Measure.TOKENS, Measure.CALLS)
 WINDOWS = ("hour", "month", "total", "rolling:1h")
 BOUND_TOKENS = 30
+AMOUNTS = (0, 10_000, 20_000, 40_000)
+"""Few, so that limits are filled to the last nano."""
+
+MINUTES = (1, 3, 20, 60, 61, 62)
+"""How long nothing happens: less and more than a step, and around a rolling hour's end."""
+
+OUTPUTS = (0, 5, 10, 20)
+"""Their costs are the amounts: 2000 nanos a token."""
 
 
 @dataclass(frozen=True)
@@ -198,8 +208,12 @@ class LedgerMachine(RuleBasedStateMachine):
 
     numbers: "Bundle[int]" = Bundle("numbers")
 
-    @initialize()
-    def open_ledger(self) -> None:
+    @initialize(
+        measure=st.sampled_from(MEASURES),
+        window=st.sampled_from(WINDOWS),
+        limit=st.integers(1, 4),
+    )
+    def open_ledger(self, measure: Measure, window: str, limit: int) -> None:
         self.engine = _emptied_engine()
         self.credits = Credits(self.engine)
         self.model = Model()
@@ -207,22 +221,56 @@ class LedgerMachine(RuleBasedStateMachine):
         self.waiting: list[tuple[Request, Any]] = []
         self._grant(60_000)
         self.now_us += 10 * MINUTE_US
+        # Where nothing is limited, nothing can be overspent.
+        self._set_budget(SCOPES[0], measure, window, limit)
 
     def write(self, request: Request, note: Any) -> None:
         """Put a request aside; `note` takes its answer once it is written."""
         self.waiting.append((request, note))
 
-    @rule(minutes=st.sampled_from([1, 3, 20, 61]))
+    @rule(minutes=st.sampled_from(MINUTES))
     def pass_time(self, minutes: int) -> None:
         self.now_us += minutes * MINUTE_US
 
     @rule(
         target=numbers,
         subject=st.sampled_from(SUBJECTS),
-        nanos=st.integers(0, 40_000),
+        nanos=st.sampled_from(AMOUNTS),
         behind=st.sampled_from([0, 0, 1, 4]),
+        count=st.integers(1, 3),
     )
-    def reserve(self, subject: str, nanos: int, behind: int) -> int:
+    def reserve(self, subject: str, nanos: int, behind: int, count: int) -> "MultipleResults[int]":
+        return multiple(*(self._new_call(subject, nanos, behind) for _ in range(count)))
+
+    @rule(
+        target=numbers,
+        minutes=st.sampled_from(MINUTES),
+        nanos=st.sampled_from(AMOUNTS),
+        output_tokens=st.none() | st.sampled_from(OUTPUTS),
+    )
+    def come(self, minutes: int, nanos: int, output_tokens: int | None) -> int:
+        """Let a call come after a while, and end at once or not: what happens most."""
+        return self._come(minutes, nanos, output_tokens)
+
+    @rule(
+        target=numbers,
+        minutes=st.sampled_from(MINUTES),
+        nanos=st.sampled_from(AMOUNTS),
+        output_tokens=st.none() | st.sampled_from(OUTPUTS),
+    )
+    def come_too(self, minutes: int, nanos: int, output_tokens: int | None) -> int:
+        """Do the same, so that it happens twice as often."""
+        return self._come(minutes, nanos, output_tokens)
+
+    def _come(self, minutes: int, nanos: int, output_tokens: int | None) -> int:
+        self.pass_time(minutes)
+        number = self._new_call("alice", nanos, 0)
+        self.commit()
+        if output_tokens is not None and number in self.model.open:
+            self.settle(number, output_tokens)
+        return number
+
+    def _new_call(self, subject: str, nanos: int, behind: int) -> int:
         number = len(self.model.known) + 1
         is_search = number % 2 == 1
         call = a_call(
@@ -257,12 +305,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def reserve_again(self, number: int) -> None:
         self._reserve(number)
 
-    @rule(number=numbers, output_tokens=st.integers(0, 20))
+    @rule(number=numbers, output_tokens=st.sampled_from(OUTPUTS))
     def settle(self, number: int, output_tokens: int) -> None:
-        event = an_event(
-            self.model.known[number].call, Usage(input_tokens=1, output_tokens=output_tokens)
-        )
-        end = End(1000 + 2000 * output_tokens, 1 + output_tokens)
+        event = an_event(self.model.known[number].call, Usage(output_tokens=output_tokens))
+        end = End(2000 * output_tokens, output_tokens)
 
         def note(answer: Any) -> None:
             assert answer is None
@@ -296,7 +342,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
         self.write(Release(call_id(number)), note)
 
-    @rule(number=numbers, output_tokens=st.none() | st.integers(0, 20))
+    @rule(number=numbers, output_tokens=st.none() | st.sampled_from(OUTPUTS))
     def correct(self, number: int, output_tokens: int | None) -> None:
         self.commit()
         if number not in self.model.ended or number in self.model.swept:
@@ -319,7 +365,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.write(Correct(correction, correction_to_row(correction)), note)
         self.commit()
 
-    @rule(nanos=st.integers(1, 50_000))
+    @rule(nanos=st.sampled_from(AMOUNTS[1:]))
     def grant(self, nanos: int) -> None:
         self.commit()
         self._grant(nanos)
@@ -332,16 +378,19 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model.granted_nanos += nanos
 
     @rule(
-        limit=st.integers(0, 100_000),
+        limit=st.integers(0, 4),
         scope=st.sampled_from(SCOPES),
         measure=st.sampled_from(MEASURES),
         window=st.sampled_from(WINDOWS),
     )
     def set_budget(self, limit: int, scope: Scope, measure: Measure, window: str) -> None:
         self.commit()
+        self._set_budget(scope, measure, window, limit)
+
+    def _set_budget(self, scope: Scope, measure: Measure, window: str, calls: int) -> None:
+        """Set a budget that so many calls of a middling size fill exactly."""
         name = f"{scope.kind} {measure}"
-        if measure is not Measure.MONEY:
-            limit //= 1000  # so that some are too small
+        limit = calls * {Measure.MONEY: AMOUNTS[2], Measure.TOKENS: BOUND_TOKENS}.get(measure, 1)
         currency = "USD" if measure is Measure.MONEY else None
         budget = Budget(name, scope, measure, limit, currency, Window.named(window))
         reads.set_budget(self.engine, budget, now_us=self.now_us)
