@@ -163,7 +163,11 @@ class PricedBooks:
             if listed is None:
                 return Missing(f"found no list price to amend: {_NO_LIST.reason}")
             over = next(q for q in layered((quote,), (quote_of(listed),)) if q.holds_at(at_us))
-            assert over.card is not None
+            if over.card is None:
+                return Missing(
+                    f"found a price of {candidate.name} in another currency than the "
+                    f"{listed.currency} of the list price, which it cannot amend"
+                )
             return replace(over.card, book=entry.book, id="")
 
         under = listed.id if listed and entry.quote.amends else None

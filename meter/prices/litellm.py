@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from meter.errors import InputError
 from meter.prices.names import provider_named
+from meter.prices.tables import DECIMAL
 
 _TOKENS: Final = {
     "cache_creation_input_token_cost": "cache_write_tokens",
@@ -119,6 +120,8 @@ def _named(key: str, entry: Mapping[str, Any]) -> tuple[str, str, dict[str, str]
     if not isinstance(stated, str):
         raise _Unclear("it names no provider")
     family = "vertex_ai" if stated.startswith("vertex_ai") else stated
+    if "*" in key or not key.strip() or not family.strip():
+        raise _Unclear("it is the name of no single model")
     provider = provider_named(_PROVIDERS.get(family, family))
     head, slash, tail = key.partition("/")
     model = tail if slash and provider_named(_PROVIDERS.get(head, head)) == provider else key
@@ -277,4 +280,8 @@ def _joined(known: dict[str, Any], more: Mapping[str, Any]) -> bool:
 
 
 def _text(price: Decimal) -> str:
-    return f"{price.normalize():f}"
+    """Return a price as a rate file writes it. Raises: _Unclear for one finer or larger."""
+    text = f"{price.normalize():f}"
+    if not DECIMAL.fullmatch(text):
+        raise _Unclear(f"the price {text:.40} has more digits than a price can have")
+    return text

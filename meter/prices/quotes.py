@@ -86,6 +86,9 @@ def _amended(amendment: Quote, quote: Quote) -> Quote | None:
         return None
     if quote.card is None or amendment.card is None:
         return Quote(from_us, to_us, None)
+    if quote.card.currency != amendment.card.currency:
+        # No price says what both together cost.
+        return Quote(from_us, to_us, None)
     return Quote(from_us, to_us, _merged(amendment.card, quote.card, from_us, to_us))
 
 

@@ -17,7 +17,9 @@ from meter.prices.names import provider_named
 
 Value = TypeVar("Value")
 
-_DECIMAL: Final = re.compile(r"\d{1,9}(\.\d{1,18})?")
+DECIMAL: Final = re.compile(r"\d{1,9}(\.\d{1,18})?")
+"""How an exact decimal is written."""
+
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 WHO_KEYS: Final = frozenset({"issuer", "key", "subject", "tag", "upstream"})
@@ -119,7 +121,7 @@ class Table:
     def decimal(self, key: str, default: str | None = None) -> Fraction:
         """Return an exact decimal, written as a text."""
         value = self.content.get(key, default)
-        if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
+        if not isinstance(value, str) or not DECIMAL.fullmatch(value):
             self.fail(f"{key} = {value!r}", 'a decimal in quotes such as "2.50"')
         return Fraction(Decimal(value))
 

@@ -385,3 +385,46 @@ def test_a_fault_is_named_with_its_place(text, found):
 def test_the_same_price_for_others_is_no_overlap():
     text = a_card("resale", "3", subject="alice") + a_card("resale", "3", subject="bob")
     assert len(read_rates(text + a_card("contract", "3"), "x").entries) == 3
+
+
+def test_an_amendment_in_another_currency_makes_no_price():
+    text = a_card("contract", "0.8").replace("source", "amends = true\nsource")
+    found = priced(text.replace("USD", "CNY")).cost
+    assert found == Missing(
+        "found a price of small in another currency than the USD of the list price, which it "
+        "cannot amend"
+    )
+    over = a_card("list", "0.8").replace("source", "amends = true\nsource").replace("USD", "CNY")
+    book = PriceBook([read_rates(over, "y"), read_rates(LISTED, "x")])
+    assert book.card_for("openai", "small", NOW) is None
+
+
+def test_a_price_of_nothing_is_free_and_not_unknown():
+    billed = priced(a_rule('multiplier = "0"')).billed
+    charge = rate(Usage(input_tokens=10, output_tokens=2), billed, at_us=NOW)
+    assert (charge.amount_nanos, charge.currency, charge.unpriced) == (0, "USD", None)
+
+
+def test_a_tier_that_the_resale_card_lacks_is_not_billed_as_standard():
+    billed = priced(a_card("resale", "3")).billed
+    charge = rate(Usage(input_tokens=10), billed, at_us=NOW, tier="batch")
+    assert charge.amount_nanos is None
+    assert "no rates for service tier 'batch'" in charge.unpriced
+
+
+def test_a_night_of_the_changing_clock_has_its_windows_by_the_wall():
+    text = LISTED.replace('["small"]', '["night"]') + (
+        '[[card.windows]]\nstart = 02:00:00\nend = 03:00:00\ntz = "Europe/Berlin"\n'
+        '[card.windows.rates.standard]\ninput_tokens = "0.1"\n'
+    )
+    rule = a_rule('multiplier = "2"')
+
+    def price(moment):
+        at_us = microseconds_of(datetime.fromisoformat(moment))
+        billed = priced(text + rule, model="night", at_us=at_us).billed
+        return rate(Usage(input_tokens=10), billed, at_us=at_us).amount_nanos
+
+    # On 2026-10-25 the hour from two to three comes twice, on 2026-03-29 it does not come.
+    assert price("2026-10-25T00:30:00+00:00") == price("2026-10-25T01:30:00+00:00") == 2000
+    assert price("2026-10-24T23:59:59+00:00") == price("2026-10-25T02:00:00+00:00") == 20_000
+    assert price("2026-03-29T00:59:59+00:00") == price("2026-03-29T01:00:00+00:00") == 20_000

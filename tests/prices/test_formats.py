@@ -196,6 +196,9 @@ MAP = {
                 "search_context_cost_per_query": {"low": 0.03, "high": 0.05}},
     "negative": {"litellm_provider": "openai", "input_cost_per_token": -1e-6},
     "unpriced": {"litellm_provider": "openai", "mode": "chat"},
+    "gpt-*": {"litellm_provider": "openai", "input_cost_per_token": 1e-6},
+    " ": {"litellm_provider": "openai", "input_cost_per_token": 1e-6},
+    "tiny": {"litellm_provider": "openai", "input_cost_per_token": 1e-30},
     "nobody": {"input_cost_per_token": 1e-6},
     "openai/gpt-x": {"litellm_provider": "openai", "input_cost_per_token": 9e-6},
 }  # fmt: skip
@@ -266,6 +269,9 @@ def test_what_cannot_be_told_apart_is_left_out_and_named():
         "several": "a search has several prices, and a call does not show which",
         "negative": "input_cost_per_token is Decimal('-0.000001'), not a price",
         "unpriced": "it has no price",
+        "gpt-*": "it is the name of no single model",
+        " ": "it is the name of no single model",
+        "tiny": "the price 0.000000000000000000000001 has more digits than a price can have",
         "nobody": "it names no provider",
         "openai/gpt-x": "openai gpt-x is listed twice",
     }

@@ -325,3 +325,17 @@ def test_the_lines_of_every_book_are_derived_again_from_usage_and_card(
     assert shown("billed") == [("input_tokens", 12_000), ("output_tokens", 30_000)]
     with pytest.raises(InputError, match="found no rate card"):
         lines_of(call, "billed", lambda _: None)
+
+
+def test_a_call_that_ends_after_the_sweep_is_billed_by_the_correction(
+    engine: Engine, store: LedgerStore
+) -> None:
+    store.reserve(a_call(1), "openai", CARD).result(WAIT_S)
+    store.sweep(NOON_US + 10**12)
+    store.settle(resold(1), CARD, (LISTED, RESALE)).result(WAIT_S)
+    store.settle(resold(1), CARD, (LISTED, RESALE)).result(WAIT_S)
+    (call,) = reads.calls(engine)
+    assert (call.corrections, call.billed.amount_nanos, call.is_resold) == (1, 42_000, True)
+    (row,) = reads.usage(engine, by=["subject"])
+    assert (row.billed_nanos, row.billed_currency) == (42_000, "CNY")
+    assert list(check(engine)) == []
