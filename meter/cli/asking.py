@@ -30,7 +30,7 @@ Shown = Annotated[Format, typer.Option("--format", help="How to show the rows.")
 
 _DIMENSIONS = (
     "subject", "model", "model_served", "provider", "issuer", "endpoint", "key", "outcome",
-    "basis", "currency", "hour", "day", "week", "month",
+    "basis", "currency", "team", "project", "hour", "day", "week", "month",
 )  # fmt: skip
 
 BOOK_COLUMNS = (

@@ -23,6 +23,7 @@ from meter.gateway.billing import billing_answer, is_billing
 from meter.gateway.line import AsgiLine, Line, Receive, Send
 from meter.gateway.listing import is_listing, listed
 from meter.gateway.measuring import CONTENT_TYPE, Measures
+from meter.gateway.noting import MOST_BYTES, is_noting, noted
 from meter.gateway.organization import answered, is_organization
 from meter.gateway.own_objects import is_own_list, own_list
 from meter.gateway.rejections import ClientLeft, Rejected, answer_to
@@ -159,6 +160,11 @@ class Gateway:
             answer = await answered(self.services, request, key)
             visit.status = answer.status
             await line.answer(answer)
+            return
+        if is_noting(self.services, request):
+            answer = await noted(self.services, request, key, await line.body(MOST_BYTES))
+            visit.status = answer.status
+            await line.answer(answer, [("x-meter-call-id", str(new_id()))])
             return
         if is_billing(request):
             await line.body(_MOST_ASKED_BYTES)

@@ -8,31 +8,26 @@ Source: paging of SDK openai 3.54 (`after`, `before`, `limit`, `order`) and anth
 """
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 
 from meter.core.ports import Answer
-from meter.gateway import headers
-from meter.gateway.http.errors import UpstreamError
+from meter.gateway.fetching import SECONDS, fetched
+from meter.gateway.noting import notes_of
 from meter.gateway.objects import MODELS, Place, place_of
 from meter.gateway.rejections import Rejected
 from meter.gateway.requests import Request
 from meter.gateway.services import Services
 from meter.gateway.upstreams import Upstream
-from meter.providers.foreign import JSONObject, decoded, encoded, mapping
+from meter.providers.foreign import JSONObject, encoded, mapping
 from meter.store.keys import Key
 from meter.store.owned import Owned
-
-logger = logging.getLogger("meter.gateway")
 
 _USUAL: Final = 20
 _MOST: Final = 100
 _AT_ONCE: Final = 8
-_SECONDS: Final = 30
-_LONGEST_BYTES: Final = 8_388_608
 _PAGING: Final = frozenset({"after", "before", "after_id", "before_id", "limit", "order"})
 
 
@@ -75,14 +70,14 @@ async def own_list(services: Services, request: Request, key: Key) -> Answer:
         services.tenants.owned.page, upstream.name, key.subject, place.family.name,
         limit=limit + 1, newest_first=newest_first,
     )  # fmt: skip
-    async with asyncio.timeout(_SECONDS):
+    async with asyncio.timeout(SECONDS):
         while len(found) <= limit:
             rows = await loop.run_in_executor(
                 services.threads, partial(asked_page, after=after, before=before)
             )
-            fetched = await _fetched(services, request, upstream, place, rows)
-            gone += [row.id for row, each in zip(rows, fetched, strict=True) if each is None]
-            page = [each for each in fetched if each is not None and _suits(each, wanted)]
+            present = await _fetched(services, request, upstream, place, rows)
+            gone += [row.id for row, each in zip(rows, present, strict=True) if each is None]
+            page = [each for each in present if each is not None and _suits(each, wanted)]
             found = page + found if backwards else found + page
             if len(rows) <= limit:
                 break
@@ -103,33 +98,10 @@ async def _fetched(
 
     async def one(row: Owned) -> JSONObject | None:
         async with gate:
-            return await _fetch(services, request, upstream, place, row.id)
+            found = await fetched(services, request, upstream, place, row.id)
+            return None if found is None else {**found, **notes_of(row.notes)}
 
     return await asyncio.gather(*(one(row) for row in rows))
-
-
-async def _fetch(
-    services: Services, request: Request, upstream: Upstream, place: Place, name: str
-) -> JSONObject | None:
-    """Return an object, None when the upstream has it no more. Raises: Rejected (502)."""
-    fields = {**request.fields, "accept-encoding": "identity"}
-    sent = headers.outgoing(fields.items(), fields, upstream, request.shape)
-    target = upstream.path_of(f"/v1/{place.family.name}/{quote(name, safe='')}")
-    try:
-        status, body = await services.client.fetch(
-            upstream.origin, target, sent, seconds=_SECONDS, most_bytes=_LONGEST_BYTES
-        )
-    except (UpstreamError, TimeoutError) as error:
-        logger.warning("the upstream %s did not list: %s", upstream.name, type(error).__name__)
-        raise Rejected(502, "upstream_failed", f"the upstream {upstream.name} broke off") from None
-    if status == 404:
-        return None
-    value, fault = decoded(body)
-    if status != 200 or fault is not None:
-        raise Rejected(
-            502, "upstream_failed", f"the upstream {upstream.name} answered {status} for an object"
-        )
-    return mapping(value)
 
 
 def _suits(found: JSONObject, wanted: Mapping[str, str]) -> bool:

@@ -89,7 +89,7 @@ def test_usage_of_a_past_period_is_empty(ledger, capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["usage", "--by", "team"], "a tag called team is tag:team"),
+        (["usage", "--by", "feature"], "a tag called feature is tag:feature"),
         (["usage", "--by", ""], "expected different names"),
         (["usage", "--since", "soon"], "found time 'soon'"),
         (["usage", "--tz", "Mars"], "found time zone 'Mars'"),
