@@ -5,14 +5,21 @@ Called by `writing`; a correction is rare, so it costs statements of its own.
 
 from uuid import UUID, uuid5
 
+from meter.core.call import Basis
+from meter.core.event import Correction, UsageEvent
 from meter.core.ledger import Entry, billed_accounts, cost_accounts
+from meter.core.rating import Charge
+from meter.core.usage import Usage
 from meter.errors import ConflictingWrite, StoreError
 from meter.store.batch import Batch
-from meter.store.encoding import ENDING_COLUMNS, AnyRow, Row
+from meter.store.encoding import ENDING_COLUMNS, AnyRow, Row, correction_to_row
 from meter.store.failures import Interrupted
+from meter.store.types import BASIS_NUMBERS
 
 LATE_SETTLE = "late settle"
 """The author of a correction that a call made whose end came after the sweep."""
+LATER_LOOK = "later look"
+"""The author of a correction that settles a receipt: a call has shown what the work used."""
 
 
 def late_settle(batch: Batch, known: AnyRow, row: Row) -> None:
@@ -41,6 +48,33 @@ def late_settle(batch: Batch, known: AnyRow, row: Row) -> None:
 def late_settle_id(call_id: UUID) -> UUID:
     """Return the id of the correction that a late end of this call makes."""
     return uuid5(call_id, LATE_SETTLE)
+
+
+def settle_receipt(batch: Batch, call_id: UUID, shown: UsageEvent) -> None:
+    """Settle the receipt of some work, now that another call has shown and billed what it used.
+
+    The receipt itself owes nothing. One that says something of its own by now stays as it is, as
+    does one that is written in this very batch.
+    """
+    known = None if call_id in batch.events else batch.event(call_id)
+    if known is None or call_id == shown.call.id:
+        return
+    earlier = batch.runner.ask(batch.statements.corrections_of, id=call_id)
+    before = earlier[-1] if earlier else known
+    if before["basis"] != BASIS_NUMBERS[Basis.UNKNOWN]:
+        return
+    settled = Correction(
+        id=uuid5(call_id, LATER_LOOK),
+        call_id=call_id,
+        number=earlier[-1]["number"] + 1 if earlier else 1,
+        at_us=shown.ended_us,
+        usage=Usage(),
+        basis=Basis.REPORTED,
+        charge=Charge((), 0, None, None),
+        reason=f"the work that it began is billed with call {shown.call.id}",
+        author=LATER_LOOK,
+    )
+    _apply(batch, known, before, correction_to_row(settled))
 
 
 def correct(batch: Batch, row: Row) -> None:

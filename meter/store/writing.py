@@ -21,7 +21,7 @@ from meter.core.usage import Usage
 from meter.errors import ConflictingWrite, StoreError, StoreUnavailable
 from meter.store.batch import ANCHOR_US, Batch, BudgetWindow, WindowKey
 from meter.store.budget_rows import counted_budget_from_row
-from meter.store.corrections import correct, late_settle
+from meter.store.corrections import correct, late_settle, settle_receipt
 from meter.store.encoding import (
     AnyRow,
     Row,
@@ -93,6 +93,7 @@ def write(
 
 def _load(batch: Batch, requests: Sequence[Request], known: Known | None) -> None:
     rows = [r.row for r in requests if isinstance(r, (Reserve, Settle))]
+    rows += _load_claims(batch, requests)
     for request in requests:
         if isinstance(request, Correct) and (event := batch.event(request.call_id)):
             rows.append(dict(event))
@@ -101,10 +102,6 @@ def _load(batch: Batch, requests: Sequence[Request], known: Known | None) -> Non
         _ask(batch, requests, values)
     else:
         _ask_unless_known(batch, requests, values, known)
-    names = [name for r in requests if isinstance(r, Settle) for name in r.event.billing_ids]
-    if names:
-        claimed = batch.runner.ask(batch.statements.claims_in, names=names)
-        batch.claims = {found["name"]: found["call_id"] for found in claimed}
     wanted = {
         (budget.id, budget.window.bounds(row["started_us"])[0])
         for row in rows
@@ -119,6 +116,18 @@ def _load(batch: Batch, requests: Sequence[Request], known: Known | None) -> Non
         batch.read_steps(budget, from_us)
     credit = {b.id: b for row in rows for b in batch.budgets_of(row) if b.is_credit}
     batch.load_credit(credit.values())
+
+
+def _load_claims(batch: Batch, requests: Sequence[Request]) -> list[Row]:
+    """Read who billed the work that these requests show; return the receipts of it, as rows."""
+    names = [name for r in requests if isinstance(r, Settle) for name in r.event.billing_ids]
+    if not names:
+        return []
+    asked = [*names, *(RECEIPT + name for name in names)]
+    claimed = batch.runner.ask(batch.statements.claims_in, names=asked)
+    batch.claims = {found["name"]: found["call_id"] for found in claimed}
+    receipts = {c for name, c in batch.claims.items() if name.startswith(RECEIPT)}
+    return [dict(event) for call_id in sorted(receipts) if (event := batch.event(call_id))]
 
 
 def _ask(batch: Batch, requests: Sequence[Request], values: set[str]) -> None:
@@ -269,6 +278,9 @@ def _in_turn(
     return verdict
 
 
+RECEIPT = "receipt of "
+"""Stands before the name of a piece of work whose receipt is a call without usage."""
+
 _MAY_DIFFER = ("owner", "expires_us")
 
 
@@ -284,6 +296,12 @@ def _require_same(known: AnyRow, row: Row) -> None:
 def _once(batch: Batch, request: Settle) -> Settle:
     """Return the request, with nothing owed where another call has billed the same work."""
     event, call_id = request.event, request.call_id
+    if event.billing_ids and event.usage is None:
+        # A receipt: a later look at the work will show what it used.
+        names = (RECEIPT + name for name in event.billing_ids)
+        new = {name: call_id for name in names if name not in batch.claims}
+        batch.claims |= new
+        batch.claimed |= new
     if not event.billing_ids or not event.usage:
         return request
     claims = [batch.claims[name] for name in event.billing_ids if name in batch.claims]
@@ -326,6 +344,10 @@ def _settle(batch: Batch, request: Settle) -> None:
     event = request.event
     batch.entries += entries_of(event.call, event.issuer, event.charge, event.billed)
     batch.spend(row, row)
+    if event.billing_ids and event.usage:
+        names = (RECEIPT + name for name in event.billing_ids)
+        for receipt in sorted({batch.claims[name] for name in names if name in batch.claims}):
+            settle_receipt(batch, receipt, event)
 
 
 def require_same_event(known: AnyRow, row: Row) -> None:
