@@ -27,7 +27,7 @@ from tests.dashboard.browsing import Server, Visitor, running_browser  # noqa: E
 
 WIDTHS = (1440, 390)
 SCHEMES = ("light", "dark")
-TALLEST = 2600
+TALLEST = 3600
 """A page longer than this is cut: what follows is more of the same."""
 
 _METER = Path(sys.executable).with_name("meter")

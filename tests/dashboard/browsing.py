@@ -37,12 +37,17 @@ def chromium_path() -> str:
 class Server:
     """The dashboard on the ledger at `url`, in `folder`; `settings` are METER_* by their names.
 
-    It begins to start at once, and has started when `address` is known.
+    It begins to start at once, and has started when `address` is known. `secrets` is what
+    Streamlit's file of secrets says, with {address} for the server's own.
     """
 
-    def __init__(self, url: str, folder: Path, **settings: str) -> None:
+    def __init__(self, url: str, folder: Path, *, secrets: str = "", **settings: str) -> None:
         port = _free_port()
         self._address = f"http://127.0.0.1:{port}"
+        if secrets:
+            (folder / ".streamlit").mkdir()
+            told = secrets.replace("{address}", self._address)
+            (folder / ".streamlit" / "secrets.toml").write_text(told)
         self._log = folder / f"dashboard-{port}.log"
         environment = {
             **os.environ,
