@@ -35,6 +35,7 @@ def serve(
     """
     try:
         from meter.gateway import serving
+        from meter.gateway.logs import log_as_json
     except ImportError as error:
         raise InputError(
             f"the gateway needs {error.name}: pip install 'metergate[gateway]'"
@@ -47,7 +48,7 @@ def serve(
         given["database_url"] = database_url
     upstreams = _pairs(upstream or [])
     certificate = serving.certificate_of(tls_cert, tls_key)
-    serving.log_as_json()
+    log_as_json()
     if workers > 1:
         _serve_with_workers(workers, given, upstreams, (host, port), certificate)
         return

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from meter.gateway.app import Gateway
 from meter.gateway.direct import HEAD_SECONDS, IDLE_SECONDS, Connection
 from meter.gateway.line import Line
+from meter.gateway.logs import flush_logs
 
 if TYPE_CHECKING:
     from meter.gateway.sessions import Sessions
@@ -115,6 +116,7 @@ class Lane:
         finally:
             looking.cancel()
             await self._gateway.end()
+            flush_logs()
 
     async def _let_end(self) -> None:
         """Wait for what is under way, and end what takes too long."""
@@ -144,10 +146,11 @@ class Lane:
         return bool(self._connections or self._tasks or in_sessions)
 
     async def _look(self) -> None:
-        """Give up what takes too long, again and again."""
+        """Give up what takes too long and let the log out, again and again."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
+            flush_logs()
             now_s = loop.time()
             for connection in [*self._connections]:
                 connection.look(now_s)

@@ -100,8 +100,11 @@ _REFERENCES: Final = {
 
 _KNOWN_PATHS: Final = 1024
 _LONG_PATH: Final = 200
-_MAY_REFER: Final = (b"_id", b'_file"', b'"conv', b'"conta', b"ft:", b"\\u")
-"""What a body has that names an object, and what hides such a name."""
+_MAY_REFER: Final = re.compile(rb'[_"f\\](?:ids?"|file"|conv|conta|t:|u)')
+"""What a body has that names an object, and what hides such a name.
+
+The set of first bytes is what makes it quick: without one, every place of the body is tried.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +158,7 @@ _known_place_of: Final = lru_cache(_KNOWN_PATHS)(_place_of)
 
 def references_in(body: bytes, request: JSONObject) -> set[Named]:
     """Return the stored objects that a request's body names; `request` is the parsed body."""
-    # Several plain searches are far quicker than one for any of them.
-    if not any([word in body for word in _MAY_REFER]):
+    if _MAY_REFER.search(body) is None:
         return set()
     return set(_references(request))
 

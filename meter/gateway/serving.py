@@ -3,13 +3,11 @@
 Called by `meter serve`. A stop lets streams end, bounded in time; what is left is settled.
 """
 
-import logging
 import signal
 import socket
 import ssl
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import FrameType
 from typing import Final
 
@@ -20,17 +18,9 @@ from meter.gateway.app import Gateway
 from meter.gateway.lane import Lane
 from meter.gateway.protocol import BoundedProtocol
 from meter.gateway.realtime import EVENT_LIMIT_BYTES
-from meter.providers.foreign import encoded
 
 _BACKLOG: Final = 2048
 _IDLE_SECONDS: Final = 75
-# What uvicorn says when an answer is broken off on purpose (`relay` has told why), and its line for
-# each WebSocket, which would show a key that comes as ?key=.
-_EXPECTED: Final = (
-    "ASGI callable returned without completing",
-    "Unsupported upgrade request",
-    '%s - "WebSocket ',
-)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -131,38 +121,3 @@ def server_config(app: Gateway, stop_seconds: int) -> uvicorn.Config:
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=stop_seconds,
     )
-
-
-def log_as_json() -> None:
-    """Write every log record as one line of JSON to standard error."""
-    # A line says what happened, not where in the code: to look for that would cost more than
-    # all the rest of writing it. Source: docs.python.org/3/howto/logging.html#optimization
-    logging._srcfile = None
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json())
-    handler.addFilter(_is_news)
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("meter").setLevel(logging.INFO)
-
-
-class _Json(logging.Formatter):
-    """One line of JSON for a record, with the fields that `told` adds."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line = {
-            "time": moment,
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "event": record.getMessage(),
-            **getattr(record, "told", {}),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return encoded(line).decode()
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith(_EXPECTED)
