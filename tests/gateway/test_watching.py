@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from meter.core.call import Basis
+from meter.core.usage import Usage
 from meter.gateway.services import Services
 from meter.gateway.watching import look_after
 from tests.gateway.serving import Received, Served, served, upstream_that
@@ -108,12 +109,14 @@ def look(gateway: Served, upstream: str, name: str) -> int:
 def test_a_batch_is_billed_when_it_ends(gateway, works):
     name = begin(gateway, "batches")
     assert look(gateway, "openai", name) == 0
-    assert len(gateway.calls(1)) == 1  # looking at running work leaves no record
+    (receipt,) = gateway.calls(1)  # looking at running work leaves no record
+    assert (receipt.usage, receipt.basis) == (None, Basis.UNKNOWN)
     works.objects[name] |= {"status": "completed", "model": "gpt-4o-mini", "usage": USAGE}
     works.objects[name]["output_file_id"] = "file-out"
     assert look(gateway, "openai", name) == 1
     receipt, ended = gateway.calls(2)
-    assert receipt.usage is None
+    # Settled by the look that bills its work, and owing nothing itself.
+    assert (receipt.usage, receipt.basis, receipt.cost_nanos) == (Usage(), Basis.REPORTED, 0)
     assert (ended.subject, dict(ended.tags), ended.basis) == (
         "alice", {"team": "search"}, Basis.REPORTED,
     )  # fmt: skip
