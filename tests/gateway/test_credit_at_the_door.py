@@ -1,0 +1,114 @@
+"""Prepaid credit at the gateway's door: lowered to what it can pay, refused, never overspent."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from meter.store.checking import check
+from tests.gateway.conftest import providers
+from tests.gateway.serving import Served, served
+
+WHY = {"reason": "order 17", "author": "boss"}
+ASK = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Describe the sea."}]}
+RESALE = """
+[[rule]]
+book = "resale"
+multiplier = "1.2"
+currency = "CNY"
+
+[[exchange]]
+from = "USD"
+to = "CNY"
+rate = "7.1"
+source = "made up"
+"""
+
+
+def asked(gateway: Served, secret: str, **more: object) -> httpx.Response:
+    return httpx.post(
+        f"{gateway.url}/v1/chat/completions",
+        json={**ASK, **more},
+        headers={"authorization": f"Bearer {secret}"},
+        timeout=30,
+    )
+
+
+def balance(gateway: Served, subject: str = "alice") -> int:
+    (found,) = gateway.meter.credits.balances(subject)
+    return found.balance_nanos
+
+
+def test_the_limit_on_the_output_is_lowered_to_what_credit_can_pay(gateway):
+    gateway.meter.credits.grant("alice", "0.002", **WHY)
+    answer = asked(gateway, gateway.key("alice"))
+    assert answer.status_code == 200
+    lowered = int(answer.headers["x-meter-max-tokens"])
+    # gpt-4o: 2.50 USD a million tokens in, 10 out. The prompt is bounded by 378 tokens, which are
+    # 0.000945 USD: 0.002 pay for them and for 105 tokens more.
+    assert lowered == 105
+    assert answer.json()["usage"]["completion_tokens"] <= lowered
+    (call,) = gateway.calls(1)
+    assert balance(gateway) == 2_000_000 - call.cost_nanos >= 0
+
+
+def test_what_is_lowered_is_what_is_billed_not_what_it_costs(simulator, tmp_path):
+    file = tmp_path / "resale.toml"
+    file.write_text(RESALE)
+    with served(tmp_path, providers(simulator), rate_file=str(file)) as gateway:
+        gateway.meter.credits.grant("alice", "0.01704", "CNY", **WHY)
+        answer = asked(gateway, gateway.key("alice"))
+        assert answer.status_code == 200, answer.text
+        # 0.01704 CNY is 0.002 USD at 1.2 × 7.1 CNY: as many tokens as there.
+        assert answer.headers["x-meter-max-tokens"] == "105"
+        usage = answer.json()["usage"]
+        (call,) = gateway.calls(1)
+        # 2.50 and 10 USD a million are 21.30 and 85.20 CNY.
+        billed = usage["prompt_tokens"] * 21_300 + usage["completion_tokens"] * 85_200
+        assert (call.billed.amount_nanos, call.billed.currency) == (billed, "CNY")
+        assert balance(gateway) == 17_040_000 - billed >= 0
+        assert list(check(gateway.meter._ledger._engine)) == []
+
+
+def test_a_call_in_a_currency_without_credit_is_refused(gateway):
+    gateway.meter.credits.grant("alice", "50", "CNY", **WHY)
+    answer = asked(gateway, gateway.key("alice"), max_tokens=10)
+    assert answer.status_code == 429
+    assert "cannot cover this call because it is billed in USD" in answer.json()["error"]["message"]
+    assert gateway.meter.credits.balances("alice")[0].held_nanos == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "fields"),
+    [
+        ("/v1/messages", {"model": "claude-sonnet-4-5", "max_tokens": 100,
+                          "messages": ASK["messages"]}, {"x-api-key": "?"}),
+        ("/v1beta/models/gemini-2.5-flash:generateContent",
+         {"contents": [{"parts": [{"text": "hi"}]}]}, {"x-goog-api-key": "?"}),
+        ("/v1/embeddings", {"model": "text-embedding-3-small", "input": "hi"},
+         {"authorization": "Bearer ?"}),
+    ],
+)  # fmt: skip
+def test_every_api_says_in_its_own_words_that_credit_is_used_up(gateway, path, body, fields):
+    gateway.meter.credits.grant("alice", "1", **WHY)
+    gateway.meter.credits.adjust("alice", "-1", **WHY)
+    secret = gateway.key("alice")
+    fields = {name: value.replace("?", secret) for name, value in fields.items()}
+    answer = httpx.post(f"{gateway.url}{path}", json=body, headers=fields, timeout=30)
+    assert answer.status_code == 429
+    assert answer.headers["x-meter-budget"] == "credit:alice:USD"
+    assert answer.headers["x-should-retry"] == "false"
+    assert "the prepaid credit of alice in USD is used up" in answer.json()["error"]["message"]
+
+
+def test_many_calls_at_once_never_spend_more_than_there_is(gateway):
+    gateway.meter.credits.grant("alice", "0.004", **WHY)
+    secret = gateway.key("alice")
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: asked(gateway, secret, max_tokens=60), range(16)))
+    sent = [answer for answer in answers if answer.status_code == 200]
+    assert len(sent) > 0
+    assert {answer.status_code for answer in answers} <= {200, 429}
+    cost = sum(call.cost_nanos or 0 for call in gateway.calls(16))
+    assert balance(gateway) == 4_000_000 - cost >= 0
+    assert list(check(gateway.meter._ledger._engine)) == []
