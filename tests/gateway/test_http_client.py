@@ -13,7 +13,7 @@ import pytest
 
 from meter.gateway.http.client import Client, request_head
 from meter.gateway.http.connection import Connection, Response
-from meter.gateway.http.dialing import in_turn
+from meter.gateway.http.dialing import _first, in_turn
 from meter.gateway.http.errors import (
     BrokenOff,
     ConnectTimeout,
@@ -312,6 +312,47 @@ def test_an_address_names_its_origin(url, origin):
 def test_addresses_of_both_families_take_turns():
     found = [(6, "a"), (6, "b"), (6, "b"), (4, "c"), (4, "d"), (6, "e")]
     assert in_turn(found) == ["a", "c", "b", "d", "e"]
+
+
+def test_an_address_that_leads_nowhere_is_followed_by_the_next():
+    tried: list[str] = []
+
+    async def one(address: str) -> str:
+        tried.append(address)
+        if address == "refuses":
+            raise ConnectionRefusedError("no")
+        if address == "says nothing":
+            await asyncio.Event().wait()
+        return address
+
+    first: Any = _first
+    assert run(first(one, ["refuses", "answers", "last"])) == "answers"
+    assert tried == ["refuses", "answers"]
+    tried.clear()
+    assert run(first(one, ["says nothing", "answers"])) == "answers"
+    assert tried == ["says nothing", "answers"]
+    with pytest.raises(ConnectionRefusedError):
+        run(first(one, ["refuses", "refuses"]))
+
+
+def test_a_name_with_several_addresses_is_connected_to(monkeypatch):
+    """Nobody listens at the first address of the name."""
+
+    async def work(client: Client) -> None:
+        loop = asyncio.get_running_loop()
+
+        async def found(*_name: Any, **_more: Any) -> Any:
+            return [(2, 1, 6, "", ("127.0.0.9", 0)), (2, 1, 6, "", ("127.0.0.1", 0))]
+
+        monkeypatch.setattr(loop, "getaddrinfo", found)
+        origin = Origin("http", "name.example", up.port, f"name.example:{up.port}")
+        response = await client.send("GET", origin, "/", [], seconds=5)
+        assert response.status == 200
+        response.close()
+
+    with upstream_that(plainly(b"{}")) as up:
+        with_client(work)
+    assert up.received[0].headers["host"] == f"name.example:{up.port}"
 
 
 # On real sockets.
