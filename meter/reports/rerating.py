@@ -198,3 +198,20 @@ def _pricing(call: CallRow, model: str, prices: PriceSource) -> Pricing:
         attribution=Attribution(call.subject, call.tags, call.key_id),
         at_us=call.started_us,
     )
+
+
+def owed_by(prices: PriceSource, provider: str, model: str, at_us: int) -> RateCard | None:
+    """Return the card by which a provider bills us itself: the contract's, else the list's."""
+    listed = prices.card_for(provider, model, at_us)
+    books = prices.books
+    if books is None:
+        return listed
+    return books.pricing(
+        listed,
+        provider=provider,
+        issuer=provider,
+        upstream=None,
+        model=model,
+        attribution=Attribution(),
+        at_us=at_us,
+    ).cost_card

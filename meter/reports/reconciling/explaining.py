@@ -14,6 +14,7 @@ from meter.core.usage import Usage
 from meter.errors import UnitError
 from meter.reports.reconciling.differences import SENTENCES, Difference, Reason
 from meter.reports.reconciling.recorded import Place, Seen, Sum
+from meter.reports.rerating import owed_by
 
 _INPUT_INSIDE = ("cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens",
                  "cache_write_1h_tokens")  # fmt: skip
@@ -169,7 +170,7 @@ class Explaining:
         (start_us, _), model = case.place
         if used is None or model is None:
             return None
-        card = self._prices.card_for(self._provider, model, start_us)
+        card = owed_by(self._prices, self._provider, model, start_us)
         return rating.rate(used, card, at_us=start_us).amount_nanos
 
     def _moved(self, case: "_Case") -> int | None:
