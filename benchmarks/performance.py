@@ -169,10 +169,16 @@ def engine_part(_rounds: int, _seconds: float) -> str:
     return "```\n" + _printed(sys.executable, str(HERE / "engine.py")) + "\n```"
 
 
+def stages_part(_rounds: int, _seconds: float) -> str:
+    """Measure where the time of a call goes on the event loop."""
+    return "```\n" + _printed(sys.executable, str(HERE / "stages.py")) + "\n```"
+
+
 PARTS_OF_PAGE: dict[str, Callable[[int, float], str]] = {
     "gateway": gateway_part,
     "wrapper": wrapper_part,
     "engine": engine_part,
+    "stages": stages_part,
 }
 
 
