@@ -347,7 +347,8 @@ class OpenCall:
         """Add our own count of the prompt and of the output that was delivered."""
         if not self.reading.metered or seen.status is None or seen.status >= 400:
             return seen
-        output_tokens = self._tally.tokens()
+        served = seen.model_served
+        output_tokens = self._tally.tokens(encoding_for(served) if served else None)
         if output_tokens:
             seen = replace(seen, counted_output_tokens=output_tokens)
         if seen.usage is not None:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from meter.tokens.counting import TextCounter, byte_bound, count_text
+from meter.tokens.makers import is_known
 from meter.tokens.models import DEFAULT_ENCODING, ModelEncoding
 from meter.tokens.prompt import compact_json
 from meter.tokens.shapes import list_of, mapping_of, text_of
@@ -57,6 +58,16 @@ _MESSAGES: Final = AnswerFormat(
     text=3, text_with_tools=3, call=15, calls=15, factor=1.1, each_call=28
 )
 _PLAIN: Final = AnswerFormat(text=0, text_with_tools=0, call=0, calls=0)
+# Other makers behind the chat API: a Mistral answer has two tokens more than its words, in the
+# median of 307 recorded ones; a DeepSeek call five more than one of OpenAI's, of 101; functions
+# that were offered to Grok or Kimi leave no trace, in 14 of 17 recorded streams of words.
+_UNTRACED: Final = AnswerFormat(text_with_tools=0)
+_MISTRAL: Final = AnswerFormat(text=2, text_with_tools=2, call=0, calls=0)
+_DEEPSEEK: Final = AnswerFormat(call=12, calls=15)
+_MAKERS: Final = (
+    ("claude", _MESSAGES), ("stral", _MISTRAL), ("deepseek", _DEEPSEEK), ("grok", _UNTRACED),
+    ("kimi", _UNTRACED),
+)  # fmt: skip
 
 _NEWEST: Final = ("gpt-5", "gpt-6", "gpt-oss")
 _REASONS: Final = ("gpt-5-", "gpt-5-mini", "gpt-5-nano", "o1", "o3", "o4")
@@ -91,7 +102,7 @@ class OutputTally:
     """
 
     __slots__ = (
-        "_choices", "_encoding_name", "_format", "_overflow", "_request",
+        "_choices", "_encoding_name", "_endpoint", "_format", "_overflow", "_request",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +115,7 @@ class OutputTally:
         """Begin with nothing delivered."""
         self._encoding_name = encoding if isinstance(encoding, str) else encoding.name
         model = "" if isinstance(encoding, str) else encoding.model
+        self._endpoint = endpoint
         self._format = _format_for(endpoint, model)
         self._request: Mapping[str, Any] = request or {}
         self._choices: dict[int, _Choice] = {}
@@ -139,10 +151,16 @@ class OutputTally:
         else:
             held.calls.append(_Call(self._encoding_name))
 
-    def tokens(self, encoding_name: str | None = None) -> int:
-        """Return the counted output tokens of all choices, framing included; 0 for no output."""
-        name = encoding_name or self._encoding_name
-        counted = sum(self._count(held, name) for held in self._choices.values())
+    def tokens(self, served: ModelEncoding | None = None) -> int:
+        """Return the counted output tokens of all choices, framing included; 0 for no output.
+
+        `served` is the model that answered, where it names itself: a deployment's or a route's
+        name may hide it, and then it is what counts.
+        """
+        name, form = self._encoding_name, self._format
+        if served is not None and (not served.assumed or is_known(served.model)):
+            name, form = served.name, _format_for(self._endpoint, served.model)
+        counted = sum(self._count(held, name, form) for held in self._choices.values())
         return self._overflow + counted
 
     def _choice(self, choice: int) -> _Choice | None:
@@ -151,8 +169,7 @@ class OutputTally:
             held = self._choices[choice] = _Choice()
         return held
 
-    def _count(self, held: _Choice, encoding_name: str) -> int:
-        form = self._format
+    def _count(self, held: _Choice, encoding_name: str, form: AnswerFormat) -> int:
         texts = sum(counter.count(encoding_name) for counter in held.texts.values())
         if not held.calls:
             has_tools, answer_name = _has_tools(self._request), _answer_name(self._request)
@@ -202,6 +219,8 @@ def _format_for(endpoint: str, model: str) -> AnswerFormat:
         return _REASONING
     if newest:
         return _GPT_5
+    if is_known(name):
+        return next((form for maker, form in _MAKERS if maker in name), _CHAT)
     return _LEGACY if name in ("gpt-4", "gpt-4-32k") or "-0613" in name else _CHAT
 
 

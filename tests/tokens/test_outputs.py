@@ -49,7 +49,7 @@ def test_text(model, endpoint, request_, framing):
     counted = tally(model, endpoint, request_)
     for piece in ("tik", "token is ", "great!"):
         counted.text(0, "content", piece)
-    assert counted.tokens("o200k_base") == 6 + framing
+    assert counted.tokens() == 6 + framing
 
 
 def test_kinds_and_choices_are_counted_apart_and_together():
@@ -146,7 +146,7 @@ def test_a_bare_encoding_name_is_enough():
     counted = OutputTally("cl100k_base")
     counted.text(0, "content", "お誕生日おめでとう")
     assert counted.tokens() == 9
-    assert counted.tokens("o200k_base") == 8
+    assert counted.tokens(encoding_for("gpt-4o")) == 8
 
 
 def test_a_long_answer_is_counted_in_bounded_memory():
@@ -196,3 +196,20 @@ def test_no_order_of_events_raises(events):
     for choice, kind, piece in events:
         counted.text(choice, kind, piece)
     assert counted.tokens() >= 0
+
+
+def test_the_model_that_answered_counts_where_it_names_itself():
+    counted = tally("our-deployment", request=TOOLS)
+    counted.text(0, "content", "お誕生日おめでとう")
+    # 8 in o200k_base and 9 in cl100k_base; 1 more of an OpenAI model that was offered tools.
+    assert counted.tokens() == 9
+    assert counted.tokens(encoding_for("gpt-4-0613")) == 10
+    assert counted.tokens(encoding_for("moonshotai/kimi-k2")) == 8
+    assert counted.tokens(encoding_for("never-heard-of")) == 9
+
+
+def test_answers_of_other_makers_have_frames_of_their_own():
+    for model, framing in (("mistral-small-latest", 2), ("deepseek-chat", 1), ("kimi-k2", 0)):
+        counted = tally(model, request=TOOLS)
+        counted.text(0, "content", "tiktoken is great!")
+        assert counted.tokens() == 6 + framing
