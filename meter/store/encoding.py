@@ -89,6 +89,9 @@ def clean(text: str | None) -> str | None:
     return whole.replace("\0", "\ufffd")
 
 
+_common_text = lru_cache(4096)(clean)
+"""Does what `clean` does, for texts that many calls have in common."""
+
 # --- usage ------------------------------------------------------------------------------------
 
 
@@ -142,9 +145,9 @@ def charge_to_row(charge: Charge) -> Row:
     """Return the columns of a charge."""
     return {
         "cost_nanos": charge.amount_nanos,
-        "currency": clean(charge.currency),
-        "rate_card_id": clean(charge.card_id),
-        "unpriced": clean(charge.unpriced),
+        "currency": _common_text(charge.currency),
+        "rate_card_id": _common_text(charge.card_id),
+        "unpriced": _common_text(charge.unpriced),
         "lines": to_json([_line_to_list(line) for line in charge.lines]) if charge.lines else None,
     }
 
@@ -212,13 +215,13 @@ def open_call_to_row(call: Call, issuer: str, card_id: str | None, owner: str, e
     return {
         **_common(call),
         "operation_id": call.operation_id,
-        "issuer": clean(issuer),
+        "issuer": _common_text(issuer),
         "bound_input_tokens": _fitting(call.bound.input_tokens),
         "bound_output_tokens": _fitting(call.bound.output_tokens),
         "bound_cost_nanos": _fitting(call.bound.cost_nanos),
-        "bound_currency": clean(call.bound.currency),
-        "rate_card_id": clean(card_id),
-        "owner": clean(owner),
+        "bound_currency": _common_text(call.bound.currency),
+        "rate_card_id": _common_text(card_id),
+        "owner": _common_text(owner),
         "expires_us": expires_us,
     }
 
@@ -253,7 +256,7 @@ def event_to_row(event: UsageEvent, *, swept: bool = False) -> Row:
     row.update(usage_to_row(event.usage))
     row.update(
         operation_id=None if call.operation_id == call.id else call.operation_id,
-        issuer=clean(event.issuer),
+        issuer=_common_text(event.issuer),
         bound_cost_nanos=_fitting(call.bound.cost_nanos) if comparable else None,
         ended_us=event.ended_us,
         first_byte_us=event.first_byte_us,
@@ -263,8 +266,8 @@ def event_to_row(event: UsageEvent, *, swept: bool = False) -> Row:
         status=event.status,
         counted_output_tokens=_fitting(event.counted_output_tokens),
         provider_cost_nanos=_fitting(event.provider_cost_nanos),
-        model_served=clean(event.model_served),
-        service_tier=clean(event.service_tier),
+        model_served=_common_text(event.model_served),
+        service_tier=_common_text(event.service_tier),
         response_id=clean(event.response_id),
         traits=pairs_to_json(event.traits),
         defects=to_json([clean(text) for text in event.defects]) if event.defects else None,
@@ -412,16 +415,16 @@ def _common(call: Call) -> Row:
     return {
         "call_id": call.id,
         "started_us": call.started_us,
-        "provider": clean(call.provider),
-        "endpoint": clean(call.endpoint),
-        "model_requested": clean(call.model_requested),
-        "subject": clean(attribution.subject),
-        "key_id": clean(attribution.key_id),
+        "provider": _common_text(call.provider),
+        "endpoint": _common_text(call.endpoint),
+        "model_requested": _common_text(call.model_requested),
+        "subject": _common_text(attribution.subject),
+        "key_id": _common_text(attribution.key_id),
         "tags": pairs_to_json(attribution.tags),
         "streaming": int(call.streaming),
         "estimated_input_tokens": _fitting(call.estimated_input_tokens),
         "path": clean(call.path),
-        "upstream": clean(call.upstream),
+        "upstream": _common_text(call.upstream),
     }
 
 

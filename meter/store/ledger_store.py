@@ -215,10 +215,13 @@ class LedgerStore:
 
         Runs on the committer's thread, or on that of a caller that writes alone.
         """
-        given_up = {request.call_id for request in requests if isinstance(request, Release)}
-        for call_id in given_up:
-            self._line.leave(call_id)
-        frees = any(not isinstance(request, Reserve) for request in requests)
+        given_up: set[UUID] = set()
+        frees = False
+        for request in requests:
+            frees = frees or not isinstance(request, Reserve)
+            if isinstance(request, Release):
+                given_up.add(request.call_id)
+                self._line.leave(request.call_id)
         now_s = time.monotonic()
         is_due = self._line.is_due(now_s)
         turns = self._line.first() if frees or is_due else []

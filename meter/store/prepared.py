@@ -231,10 +231,12 @@ class Runner:
         Return whether each touched as many rows as it must, where that is given.
         """
         if not self._pipes():
-            return all(
-                self.put(statement, rows) == expected or expected is None
-                for (statement, rows), expected in works
-            )
+            self._begin()
+            for (statement, rows), expected in works:
+                count = statement.send(self.cursor, rows)
+                if expected is not None and count != expected:
+                    return False
+            return True
         cursors = self._piped([work for work, _ in works])
         return all(
             cursor.rowcount == expected or expected is None

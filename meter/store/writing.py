@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from meter.core.budgets import Budget, Hold, Refusal, admit
 from meter.core.ledger import Entry, balances_of, entries_of
+from meter.core.rates import RateCard
 from meter.core.rating import Charge
 from meter.core.usage import Usage
 from meter.errors import ConflictingWrite, StoreError, StoreUnavailable
@@ -102,6 +103,12 @@ def _load(batch: Batch, requests: Sequence[Request], known: Known | None) -> Non
         _ask(batch, requests, values)
     else:
         _ask_unless_known(batch, requests, values, known)
+    if batch.budgets or any(batch.open_holds.values()):
+        _load_windows(batch, requests, rows)
+
+
+def _load_windows(batch: Batch, requests: Sequence[Request], rows: Sequence[AnyRow]) -> None:
+    """Lock the windows and the prepaid credit that the requests may move."""
     wanted = {
         (budget.id, budget.window.bounds(row["started_us"])[0])
         for row in rows
@@ -375,43 +382,63 @@ def _close(batch: Batch, call_id: UUID) -> None:
 def _flush(batch: Batch, requests: Sequence[Request]) -> frozenset[int]:
     """Write what the batch changes; return the ids of the routes that it wrote.
 
-    The most wanted locks, those of the balances, come last.
+    The most wanted locks, those of the balances, come last. Nothing is made of what is not there:
+    most batches of a quiet process have one request.
     """
     made = batch.statements
-    stored, routes = _stored(batch)
-    cards = {r.card.id: r.card for r in requests if not isinstance(r, Release) and r.card}
-    for request in requests:
-        if isinstance(request, Settle | Correct) and request.others:
-            cards |= {card.id: card for card in request.others}
-    may_be_there: list[Work] = [
-        (made.add_cards, [card_to_row(cards[name]) for name in sorted(cards)]),
-        (made.add_routes, routes),
-    ]
-    claims = [{"name": n, "call_id": c} for n, c in sorted(batch.claimed.items())]
-    credit = list(batch.credit.values())
-    must_be_new: list[Work] = [
-        (made.add_claims, claims),
-        (made.add_open_calls, [row for row, _ in batch.opened.values()]),
-        (made.add_holds, _held(batch)),
-        (made.add_events, stored),
-        (made.add_entries, [entry_row(entry) for entry in batch.entries]),
-        (made.add_arrivals, arrival_rows([*batch.events, *batch.corrected])),
-        (made.add_credit_moves, [move for account in credit for move in account.moves]),
-    ]
-    sums: list[Work] = [
-        (made.move_windows, _moved(batch)),
-        (made.move_credit, changed_rows(credit)),
-        (made.move_balances, balance_rows(batch.entries)),
-    ]
-    works: list[tuple[Work, int | None]] = [
-        *((work, None) for work in may_be_there),
-        *_removals(batch),
-        *((work, len(work[1])) for work in must_be_new),
-        *((work, None) for work in sums),
-    ]
-    if not batch.runner.put_all([each for each in works if each[0][1]]):
+    cards = _cards_of(requests)
+    stored, routes = _stored(batch) if batch.events else ([], [])
+    may_be_there: list[Work] = []
+    if cards:
+        rows = [card_to_row(cards[name]) for name in sorted(cards)]
+        may_be_there.append((made.add_cards, rows))
+    if routes:
+        may_be_there.append((made.add_routes, routes))
+    must_be_new: list[Work] = []
+    if batch.claimed:
+        claims = [{"name": n, "call_id": c} for n, c in sorted(batch.claimed.items())]
+        must_be_new.append((made.add_claims, claims))
+    if batch.opened:
+        must_be_new.append((made.add_open_calls, [row for row, _ in batch.opened.values()]))
+        must_be_new.append((made.add_holds, _held(batch)))
+    if stored:
+        must_be_new.append((made.add_events, stored))
+    if batch.entries:
+        must_be_new.append((made.add_entries, [entry_row(entry) for entry in batch.entries]))
+    if stored or batch.corrected:
+        must_be_new.append((made.add_arrivals, arrival_rows([*batch.events, *batch.corrected])))
+    sums: list[Work] = []
+    if batch.windows:
+        sums.append((made.move_windows, _moved(batch)))
+    if batch.credit:
+        credit = list(batch.credit.values())
+        moves = [move for account in credit for move in account.moves]
+        must_be_new.append((made.add_credit_moves, moves))
+        sums.append((made.move_credit, changed_rows(credit)))
+    if batch.entries:
+        sums.append((made.move_balances, balance_rows(batch.entries)))
+    works: list[tuple[Work, int | None]] = [(work, None) for work in may_be_there]
+    if batch.closed:
+        works += _removals(batch)
+    works += [(work, len(work[1])) for work in must_be_new if work[1]]
+    works += [(work, None) for work in sums if work[1]]
+    if not batch.runner.put_all(works):
         raise Interrupted("found a call that another process was writing: try again")
-    return frozenset(route["id"] for route in routes)
+    return frozenset([route["id"] for route in routes])
+
+
+def _cards_of(requests: Sequence[Request]) -> dict[str, RateCard]:
+    """Return the rate cards that come with requests, by id."""
+    cards: dict[str, RateCard] = {}
+    for request in requests:
+        if isinstance(request, Release):
+            continue
+        if request.card is not None:
+            cards[request.card.id] = request.card
+        if not isinstance(request, Reserve):
+            for card in request.others:
+                cards[card.id] = card
+    return cards
 
 
 def _stored(batch: Batch) -> tuple[list[Row], list[Row]]:
@@ -427,8 +454,6 @@ def _removals(batch: Batch) -> list[tuple[Work, int | None]]:
     Each with the number of rows that must go with it.
     """
     closed = sorted(batch.closed)
-    if not closed:
-        return []
     rows: list[Row] = [{"ids": closed}]
     if not batch.runner.native:
         rows = [{"id": call_id} for call_id in closed]
