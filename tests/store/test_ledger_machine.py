@@ -494,4 +494,4 @@ def _template() -> tuple[Any, Engine]:
 
 GAME = settings(max_examples=EXAMPLES, stateful_step_count=15, deadline=None)
 LedgerMachine.TestCase.settings = GAME
-TestLedger = pytest.mark.timeout(36_000 if EXAMPLES > 200 else 300)(LedgerMachine.TestCase)
+TestLedger = pytest.mark.timeout(36_000 if EXAMPLES > 200 else 1200)(LedgerMachine.TestCase)
