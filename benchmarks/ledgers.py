@@ -173,6 +173,11 @@ def _event(
     if usage and "input_tokens" in usage:
         off = dice.choice((1.0, 1.0, 1.0, 0.97, 1.02)) if kind.provider == "openai" else 1.08
         estimated = int(usage["input_tokens"] * off)
+    bound_nanos = (charge.amount_nanos or 0) * 3
+    if usage is None:
+        estimated = kind.input_tokens
+        most = Usage(input_tokens=2 * kind.input_tokens, output_tokens=4 * kind.output_tokens)
+        bound_nanos = rating.rate(most, card, at_us=started_us).amount_nanos or 0
     call = Call(
         id=identity,
         operation_id=identity,
@@ -189,7 +194,7 @@ def _event(
         ),
         streaming=streaming,
         estimated_input_tokens=estimated,
-        bound=Bound(None, None, (charge.amount_nanos or 0) * 3, charge.currency),
+        bound=Bound(None, None, bound_nanos, card.currency if card else None),
     )
     event = UsageEvent(
         call=call,

@@ -142,10 +142,10 @@ def cumulative(
     points = alt.Chart(frame).mark_point(filled=True, size=28)
     layers.append(points.encode(x=step, y=value, color=colour, tooltip=tips))
     if not limits.empty:
-        rule = alt.Chart(limits).mark_rule(color=PALETTE[4], strokeWidth=1.5, strokeDash=[8, 3])
+        rule = alt.Chart(limits).mark_rule(color=PALETTE[7], strokeWidth=1.5, strokeDash=[8, 3])
         layers.append(rule.encode(y="value:Q", tooltip=[alt.Tooltip("label:N")]))
         text = alt.Chart(limits).mark_text(
-            align="left", baseline="bottom", dx=4, dy=-3, fontSize=12, color=PALETTE[4]
+            align="left", baseline="bottom", dx=4, dy=-3, fontSize=12, color=PALETTE[7]
         )
         layers.append(text.encode(x=alt.value(0), y="value:Q", text="label:N"))
     return alt.layer(*layers).properties(height=HEIGHT)
@@ -158,7 +158,7 @@ def moves(frame: pd.DataFrame, *, titles: Mapping[str, str]) -> alt.LayerChart:
     """
     names = list(frame["name"])
     base = alt.Chart(frame).encode(
-        y=alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelLimit=150)),
+        y=alt.Y("name:N", sort=names, title=None, axis=_names(150)),
         x=alt.X("value:Q", title=titles["value"], axis=_amounts()),
         tooltip=[
             alt.Tooltip("name:N", title=titles["name"]),
@@ -170,7 +170,7 @@ def moves(frame: pd.DataFrame, *, titles: Mapping[str, str]) -> alt.LayerChart:
     bars = base.mark_bar(height=16).encode(
         color=alt.condition("datum.value > 0", alt.value(PALETTE[7]), alt.value(PALETTE[0]))
     )
-    return alt.layer(bars).properties(height=max(34 * len(names), 70))
+    return alt.layer(bars).properties(height=alt.Step(30))
 
 
 def horizontal(
@@ -182,7 +182,7 @@ def horizontal(
         alt.Chart(frame)
         .mark_bar(height=18)
         .encode(
-            y=alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelLimit=170)),
+            y=alt.Y("name:N", sort=names, title=None, axis=_names(170)),
             x=alt.X("value:Q", title=titles["value"] + unit, axis=_amounts()),
             color=alt.Color("name:N", scale=scale, legend=None),
             tooltip=[
@@ -190,7 +190,7 @@ def horizontal(
                 alt.Tooltip("amount:N", title=titles["amount"]),
             ],
         )
-        .properties(height=max(34 * len(names), 70))
+        .properties(height=alt.Step(30))
     )
 
 
@@ -200,7 +200,11 @@ def timeline(frame: pd.DataFrame, scale: alt.Scale, *, titles: Mapping[str, str]
         alt.Chart(frame)
         .mark_line(interpolate="step-after", strokeWidth=2.5, point=alt.OverlayMarkDef(size=45))
         .encode(
-            x=alt.X("start:T", title=titles["start"], axis=alt.Axis(grid=False, labelOverlap=True)),
+            x=alt.X(
+                "start:T",
+                title=titles["start"],
+                axis=alt.Axis(format="%Y-%m", grid=False, labelOverlap=True),
+            ),
             y=alt.Y("value:Q", title=titles["value"], axis=_amounts(), scale=alt.Scale(zero=True)),
             color=alt.Color("name:N", scale=scale, legend=None),
             strokeDash=alt.StrokeDash("name:N", legend=None),
@@ -262,6 +266,11 @@ def _time(field: str, span: str, starts: "pd.Series[str]") -> alt.X:
             domainColor=_GROUND,
         ),
     )
+
+
+def _names(most: int) -> alt.Axis:
+    """Return an axis of names, each of which is written."""
+    return alt.Axis(labelLimit=most, labelOverlap=False)
 
 
 def _amounts() -> alt.Axis:

@@ -20,7 +20,7 @@ from data import Question, Viewer
 from texts import t, value
 
 MOST_SERIES = 7
-_COST_COLUMNS = 5
+_EMPTY_STEPS = 6
 
 
 @contextmanager
@@ -147,7 +147,7 @@ def over_time(viewer: Viewer, asked: Question, group: str, key: str) -> None:
         }
         for step, cost in zip(steps, data.costs_of(steps), strict=True)
     ]
-    frame = pd.DataFrame(filled(records, data.starts(asked)))
+    frame = pd.DataFrame(filled(records, shown_steps(data.starts(asked), records)))
     titles = {
         "start": t("col.day"), "value": t("col.cost_in", currency=asked.currency or "–"),
         "name": t(f"by.{group}"), "amount": t("col.cost"), "calls": t("col.calls"),
@@ -190,6 +190,13 @@ def show_legend(names: Sequence[str], scale: Any) -> None:
             st.markdown(
                 f':color[■]{{foreground="{colour[name]}"}} {escaped(name)}', width="content"
             )
+
+
+def shown_steps(starts: Sequence[str], records: Sequence[dict[str, Any]]) -> Sequence[str]:
+    """Return the steps of time to show: a little of the empty time before the first call."""
+    known = {record["start"] for record in records if record["value"]}
+    first = next((place for place, start in enumerate(starts) if start in known), 0)
+    return starts[max(first - _EMPTY_STEPS, 0) :]
 
 
 def filled(records: list[dict[str, Any]], starts: Sequence[str]) -> list[dict[str, Any]]:

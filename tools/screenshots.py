@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "dashboard")]
 
-from PIL import Image  # noqa: E402
+import charts  # noqa: E402
+from PIL import Image, ImageColor  # noqa: E402
 from playwright.sync_api import Browser  # noqa: E402
 
 from benchmarks.ledgers import fill  # noqa: E402
@@ -31,7 +32,6 @@ TALLEST = 3600
 """A page longer than this is cut: what follows is more of the same."""
 
 _METER = Path(sys.executable).with_name("meter")
-_COLOURS = 128
 _TZ = "Europe/Berlin"
 
 
@@ -120,11 +120,16 @@ def whole(visitor: Visitor, width: int) -> bytes:
 
 
 def compressed(png: bytes) -> bytes:
-    """Return the picture with few colours, which is all that these need."""
+    """Return the picture in its commonest colours and those of the charts, exactly these."""
     image = Image.open(io.BytesIO(png)).convert("RGB")
-    small = image.quantize(_COLOURS, dither=Image.Dither.NONE)
+    counted = image.getcolors(image.width * image.height) or []
+    common = [colour for _, colour in sorted(counted, reverse=True)]
+    marked = [ImageColor.getrgb(colour) for colour in (*charts.PALETTE, charts.OTHERS)]
+    kept = list(dict.fromkeys([*marked, *common]))[:256]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for colour in kept for part in colour])
     target = io.BytesIO()
-    small.save(target, "PNG", optimize=True)
+    image.quantize(palette=palette, dither=Image.Dither.NONE).save(target, "PNG", optimize=True)
     return target.getvalue()
 
 

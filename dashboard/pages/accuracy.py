@@ -51,7 +51,7 @@ def _show_estimates(viewer: Viewer, asked: Question) -> None:
     if not found:
         st.caption(t("accuracy.none"))
         return
-    left, right = st.columns(2, gap="large")
+    left, right = st.columns([2, 3], gap="medium")
     with left:
         frame = pd.DataFrame(found, columns=["name", "estimated", "reported"])
         names = list(frame["name"].value_counts().index)
@@ -68,7 +68,7 @@ def _show_estimates(viewer: Viewer, asked: Question) -> None:
             [
                 {
                     "model": row.model,
-                    "endpoint": f"{row.provider} {row.endpoint}",
+                    "endpoint": row.endpoint,
                     "calls": row.calls,
                     "exact": row.exact / row.calls,
                     "median": row.error_median,
@@ -84,7 +84,7 @@ def _show_estimates(viewer: Viewer, asked: Question) -> None:
                 "model": c.TextColumn(t("col.model"), pinned=True), "endpoint": t("col.endpoint"),
                 "calls": c.NumberColumn(t("col.calls"), format="localized"),
                 "exact": c.ProgressColumn(t("col.exact"), format="percent", min_value=0,
-                                          max_value=1),
+                                          max_value=1, width=105),
                 "median": c.NumberColumn(t("col.error_median"), format="percent"),
                 "p95": c.NumberColumn(t("col.error_p95"), format="percent"),
             },

@@ -49,6 +49,10 @@ def dashboard(
         "METER_DASHBOARD_SIGN_IN": settings.dashboard_sign_in,
     }
     say(f"The dashboard opens at http://{host}:{port}. Ctrl-C ends it.")
+    sys.stdout.flush()
+    if os.name == "posix":
+        # The server takes this process's place, and so its signals.
+        os.execve(sys.executable, command, environment)
     try:
         return subprocess.call(command, env=environment)
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-DASHBOARD = Path(__file__).resolve().parents[2] / "dashboard"
+METER = Path(sys.executable).with_name("meter")
 _START_S = 240
 _WAIT_MS = 120_000  # of a machine that is busy with much else
 _FLAGS = (
@@ -54,10 +54,7 @@ class Server:
             "METER_DATABASE_URL": url,
             **{f"METER_{name.upper()}": text for name, text in settings.items()},
         }
-        command = [
-            sys.executable, "-m", "streamlit", "run", str(DASHBOARD / "app.py"),
-            f"--server.port={port}", "--server.address=127.0.0.1",
-        ]  # fmt: skip
+        command = [str(METER), "dashboard", "--port", str(port)]
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
                 command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
