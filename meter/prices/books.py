@@ -7,10 +7,10 @@ card of the published (or contract) card, once, so that rating stays usage × ca
 `book`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Final
+from typing import Final, TypeVar
 
 from meter.core.call import Attribution
 from meter.core.rates import Missing, Pricing, RateCard, datetime_of
@@ -22,6 +22,11 @@ from meter.prices.rules import Exchange, Rule, applied
 
 MOST_REMEMBERED: Final = 4096
 """How many askers, and how many cards made by rules, are remembered."""
+
+_BOOKS: Final = ("contract", "resale")
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
 
 _NO_LIST: Final = Missing("no rate card covers this model at this time")
 
@@ -43,10 +48,30 @@ class _Candidate:
         """Whose calls it is for."""
         return self.priced.parties
 
+    @property
+    def span(self) -> tuple[int, int | None]:
+        """When it is in force, microseconds UTC."""
+        dated = self.priced if isinstance(self.priced, Rule) else self.priced.quote
+        return dated.from_us, dated.to_us
+
     def holds_at(self, at_us: int) -> bool:
         """Whether it is in force at the moment (microseconds UTC)."""
         priced = self.priced
         return (priced if isinstance(priced, Rule) else priced.quote).holds_at(at_us)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a call of an asker is rated with in [from_us, to_us), over this published card."""
+
+    listed: RateCard | None
+    from_us: int
+    to_us: int | None
+    pricing: Pricing
+
+    def holds_at(self, at_us: int) -> bool:
+        """Whether it is known for the moment (microseconds UTC)."""
+        return self.from_us <= at_us and (self.to_us is None or at_us < self.to_us)
 
 
 class PricedBooks:
@@ -56,6 +81,7 @@ class PricedBooks:
         """Take the files in order: what an earlier one says comes before the later ones."""
         self._files = tuple(files)
         self._lock = Lock()
+        self._known: dict[Asker, _Known] = {}
         self._asked: dict[tuple[str, Asker], tuple[_Candidate, ...]] = {}
         self._made: dict[tuple[object, ...], RateCard | Missing] = {}
 
@@ -72,6 +98,14 @@ class PricedBooks:
     ) -> Pricing:
         """Return what a call to this model is rated with; `listed` is its published card."""
         asker = (provider, model, issuer, upstream, attribution)
+        known = self._known.get(asker)
+        if known is None or known.listed is not listed or not known.holds_at(at_us):
+            pricing = self._resolved(asker, listed, at_us)
+            known = _Known(listed, *self._span(asker, at_us), pricing)
+            self._remember(self._known, asker, known)
+        return known.pricing
+
+    def _resolved(self, asker: Asker, listed: RateCard | None, at_us: int) -> Pricing:
         contract = self._first("contract", asker, at_us)
         cost: RateCard | Missing | None = listed
         published: RateCard | Missing | None = None
@@ -90,16 +124,31 @@ class PricedBooks:
             (r for r in rates if (r.base, r.quote) == (base, quote) and r.holds_at(at_us)), None
         )
 
+    def _span(self, asker: Asker, at_us: int) -> tuple[int, int | None]:
+        """Return the time around a moment in which the same prices hold for the same calls."""
+        spans = [exchange.span for file in self._files for exchange in file.exchange]
+        spans += [each.span for book in _BOOKS for each in self._asked_for(book, asker)]
+        edges = [edge for span in spans for edge in span if edge is not None]
+        starts = [edge for edge in edges if edge <= at_us]
+        return max(starts, default=0), min((e for e in edges if e > at_us), default=None)
+
     def _first(self, book: str, asker: Asker, at_us: int) -> _Candidate | None:
+        candidates = self._asked_for(book, asker)
+        return next((each for each in candidates if each.holds_at(at_us)), None)
+
+    def _asked_for(self, book: str, asker: Asker) -> tuple[_Candidate, ...]:
         key = (book, asker)
         candidates = self._asked.get(key)
         if candidates is None:
             candidates = self._candidates(book, asker)
-            with self._lock:
-                while len(self._asked) >= MOST_REMEMBERED:
-                    del self._asked[next(iter(self._asked))]
-                self._asked[key] = candidates
-        return next((each for each in candidates if each.holds_at(at_us)), None)
+            self._remember(self._asked, key, candidates)
+        return candidates
+
+    def _remember(self, memory: dict[Key, Value], key: Key, value: Value) -> None:
+        with self._lock:
+            while len(memory) >= MOST_REMEMBERED:
+                del memory[next(iter(memory))]
+            memory[key] = value
 
     def _candidates(self, book: str, asker: Asker) -> tuple[_Candidate, ...]:
         provider, model, issuer, upstream, attribution = asker
@@ -179,8 +228,5 @@ class PricedBooks:
         card = self._made.get(key)
         if card is None:
             card = make()
-            with self._lock:
-                while len(self._made) >= MOST_REMEMBERED:
-                    del self._made[next(iter(self._made))]
-                self._made[key] = card
+            self._remember(self._made, key, card)
         return card

@@ -67,6 +67,11 @@ class Exchange:
     to_us: int | None
     source: str
 
+    @property
+    def span(self) -> tuple[int, int | None]:
+        """When it is the rate, microseconds UTC."""
+        return self.from_us, self.to_us
+
     def holds_at(self, at_us: int) -> bool:
         """Whether this is the rate of the moment."""
         return self.from_us <= at_us and (self.to_us is None or at_us < self.to_us)

@@ -428,3 +428,34 @@ def test_a_night_of_the_changing_clock_has_its_windows_by_the_wall():
     assert price("2026-10-25T00:30:00+00:00") == price("2026-10-25T01:30:00+00:00") == 2000
     assert price("2026-10-24T23:59:59+00:00") == price("2026-10-25T02:00:00+00:00") == 20_000
     assert price("2026-03-29T00:59:59+00:00") == price("2026-03-29T01:00:00+00:00") == 20_000
+
+
+def test_what_is_remembered_of_an_asker_ends_where_a_price_does():
+    text = (
+        EXCHANGE
+        + a_rule('currency = "CNY"\neffective_to = 2026-12-15T00:00:00Z')
+        + a_rule('multiplier = "3"\neffective_from = 2026-12-20T00:00:00Z')
+    )
+    book = PriceBook([read_rates(LISTED + text, "x")])
+
+    def billed(moment):
+        at_us = microseconds_of(datetime.fromisoformat(moment).replace(tzinfo=UTC))
+        pricing = book.books.pricing(
+            book.card_for("openai", "small", at_us), provider="openai", issuer="openai",
+            upstream=None, model="small", attribution=ALICE, at_us=at_us,
+        )  # fmt: skip
+        return pricing.billed and (nanos(pricing.billed), pricing.billed.currency)
+
+    moments = {
+        "2026-11-30T23:59:59.999999": (7000, "CNY"),
+        "2026-12-01T00:00:00": (7250, "CNY"),
+        "2026-12-14T23:59:59.999999": (7250, "CNY"),
+        "2026-12-15T00:00:00": None,
+        "2026-12-19T23:59:59.999999": None,
+        "2026-12-20T00:00:00": (3000, "USD"),
+        "2027-06-01T00:00:00": (3000, "USD"),
+    }
+    for _ in range(2):  # forwards, and once more from the start
+        assert {moment: billed(moment) for moment in moments} == moments
+    backwards = dict(reversed(moments.items()))
+    assert {moment: billed(moment) for moment in backwards} == moments
