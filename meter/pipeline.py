@@ -23,12 +23,13 @@ from meter.core import estimating, rating, settlement
 from meter.core.budgets import Hold, Refusal
 from meter.core.call import Attribution, Basis, Call, Observation, Outcome
 from meter.core.event import UsageEvent
-from meter.core.ports import Answer, Calibrator, Dialect, PriceSource, Store
+from meter.core.ports import Answer, AnswerObserver, Calibrator, Dialect, PriceSource, Store
 from meter.core.rates import Pricing, RateCard
 from meter.core.rating import Charges
 from meter.core.reading import Reading
 from meter.core.usage import Usage
 from meter.providers.registry import dialect_for, dialect_named, dialect_shaped
+from meter.providers.unreading import UnreadingObserver
 from meter.tokens.estimates import estimate_input
 from meter.tokens.kinds import kind_of
 from meter.tokens.models import encoding_for
@@ -102,7 +103,7 @@ class OpenCall:
 
     __slots__ = (
         "_card", "_closing", "_estimated", "_first_byte_us", "_held", "_observer", "_pipeline",
-        "_pricing", "_started", "_tally", "call", "dialect", "reading", "request_body",
+        "_pricing", "_started", "_status", "_tally", "call", "dialect", "reading", "request_body",
     )  # fmt: skip
 
     def __init__(
@@ -125,8 +126,11 @@ class OpenCall:
         self._tally = OutputTally(
             encoding_for(reading.model or ""), reading.endpoint, request=reading.request
         )
-        self._observer = dialect.observe(reading, self._tally, count_always=count_always)
+        self._observer: AnswerObserver = dialect.observe(
+            reading, self._tally, count_always=count_always
+        )
         self._started = False
+        self._status: int | None = None
         self._estimated: tuple[str, int] | None = None
         self._first_byte_us: int | None = None
         self._held = b""
@@ -228,14 +232,22 @@ class OpenCall:
     def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the answer's status and headers (lower-case names)."""
         self._started = True
-        self._observer.start(status, headers)
+        self._status = status
+        try:
+            self._observer.start(status, headers)
+        except Exception as error:
+            self._held = self._unread(error)
 
     def feed(self, data: bytes) -> bytes:
         """Observe a chunk of the answer's body; return the bytes to hand to the client."""
         if self._first_byte_us is None and data:
             self._first_byte_us = now_us()
         observer = self._observer
-        handed = observer.feed(data)
+        try:
+            handed = observer.feed(data)
+        except Exception as error:
+            handed = self._unread(error) + data
+            observer = self._observer
         if self._held:
             handed, self._held = self._held + handed, b""
         if observer.finished and not observer.ended:
@@ -247,7 +259,10 @@ class OpenCall:
 
     def finish(self) -> bytes:
         """End the answer's body; return bytes that were held back."""
-        handed = self._held + self._observer.finish()
+        try:
+            handed = self._held + self._observer.finish()
+        except Exception as error:
+            handed = self._held + self._unread(error)
         self._held = b""
         return handed
 
@@ -257,7 +272,7 @@ class OpenCall:
         The future is done when the record is durable, and raises StoreError when it is not.
         """
         if self._closing is None:
-            seen = self._observer.result() if self._started else Observation()
+            seen = self._seen() if self._started else Observation()
             self._teach(outcome, seen)
             self._settle(outcome, self._counted(seen), on_this_thread)
         assert self._closing is not None
@@ -311,7 +326,24 @@ class OpenCall:
 
     def observed(self) -> Observation:
         """Return what was seen of the answer so far, with our own count of it."""
-        return self._counted(self._observer.result())
+        return self._counted(self._seen())
+
+    def _seen(self) -> Observation:
+        try:
+            return self._observer.result()
+        except Exception as error:
+            self._unread(error)
+            return self._observer.result()
+
+    def _unread(self, error: Exception) -> bytes:
+        """Read no more of the answer; return what its observer kept back.
+
+        A fault of our own never reaches the client. It is recorded with the call, whose usage is
+        then what was counted so far.
+        """
+        unreading = UnreadingObserver(self._observer, self._status, error)
+        self._observer = unreading
+        return unreading.held
 
     def _corrected(self, tokens: int) -> int:
         """Correct an estimate by what calls before this one have shown, and remember it as it was.

@@ -7,7 +7,7 @@ import pytest
 
 from meter.config import Settings
 from meter.core.budgets import Refusal
-from meter.core.call import Attribution, Basis, Outcome
+from meter.core.call import Attribution, Basis, Observation, Outcome
 from meter.core.rates import Missing, Pricing, Rate, RateCard
 from meter.core.usage import Usage
 from meter.pipeline import Pipeline
@@ -407,3 +407,57 @@ def test_exact_estimates_are_neither_corrected_nor_learnt_from():
     before = call.call.estimated_input_tokens
     answered(call, json.dumps(ANSWER).encode())
     assert (before, adding.learnt) == (opened(RememberingStore()).call.estimated_input_tokens, [])
+
+
+# Faults of our own
+
+
+class Breaking:
+    """An observer that breaks at one of its steps, with a part of an event kept back."""
+
+    ended = finished = hands_out_identity = False
+
+    def __init__(self, step):
+        self.step = step
+
+    def _break(self, step):
+        if self.step == step:
+            raise TypeError("unhashable type: 'list'")
+
+    def start(self, status, headers):
+        self._break("start")
+
+    def feed(self, data):
+        self._break("feed")
+        return data
+
+    def finish(self):
+        self._break("finish")
+        return b"|held"
+
+    def result(self):
+        self._break("result")
+        return Observation(status=200, usage=Usage(input_tokens=1))
+
+
+@pytest.mark.parametrize(
+    ("step", "handed"),
+    [
+        ("start", b"|heldabcdef"),
+        ("feed", b"|heldabcdef"),
+        ("finish", b"abcdef"),
+        ("result", b"abcdef|held"),
+    ],
+)
+def test_a_fault_of_our_own_reaches_the_record_and_not_the_client(step, handed):
+    store = RememberingStore()
+    call = opened(store)
+    call._observer = Breaking(step)
+    call.start(200, {})
+    # What was kept back of the bytes before this call's goes out before them, and nothing is lost.
+    assert call.feed(b"abc") + call.feed(b"def") + call.finish() == handed
+    call.close(Outcome.COMPLETED).result()
+    (event,) = store.settled
+    assert event.defects == ("a fault of the meter's own: TypeError: unhashable type: 'list'",)
+    assert (event.status, event.basis) == (200, Basis.ESTIMATED)
+    assert event.usage["input_tokens"] == call.call.estimated_input_tokens
