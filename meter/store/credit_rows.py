@@ -293,7 +293,8 @@ def write_operation(
 
 def check_operation(name: str, subject: str, reason: str, author: str) -> None:
     """Raise InputError for what cannot be an id, a subject, a reason or an author."""
-    if not _is_plain(name) or name.startswith(PREFIX):
+    # In any case: SQLite's LIKE does not tell them apart.
+    if not _is_plain(name) or name.lower().startswith(PREFIX):
         raise InputError(
             f"found id {name!r:.80}, expected 1 to {_MOST_TEXT} plain characters that do not begin "
             f"with {PREFIX!r}"

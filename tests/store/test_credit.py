@@ -310,6 +310,7 @@ def test_an_account_that_was_never_granted_anything_is_named(credits):
         {"amount": 2**53 + 1},
         {"amount": 5, "currency": "usd"},
         {"amount": 5, "name": "credit:x"},
+        {"amount": 5, "name": "Credit:x"},
         {"amount": 5, "name": ""},
         {"amount": 5, "name": "a\nb"},
         {"amount": 5, "subject": ""},
