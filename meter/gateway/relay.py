@@ -148,7 +148,10 @@ class Relay:
         """Return the call, read and estimated. Raises: Rejected when the key may not make it."""
         services, request, upstream = self._services, self._request, self.upstream
         assert upstream is not None
-        call = await self._reopened(self._body)
+        # Most bodies are small: no coroutine is made for them.
+        body = self._body
+        is_small = len(body) <= HEAVY_BODY_BYTES
+        call = self._open(body) if is_small else await self._reopened(body)
         services.router.check(self._key, request, call.reading, self._body)
         self._place = await services.tenants.check(
             self._key, request, call.reading, self._body, upstream
@@ -380,7 +383,11 @@ class Relay:
                 )
             else:
                 recorded = call.close(self.outcome)
-            if self._settings.settle_before_last_byte:
+            if not self._settings.settle_before_last_byte:
+                return
+            if recorded.done():
+                recorded.result()
+            else:
                 await wait(recorded, seconds)
         except Exception as error:
             logger.error(

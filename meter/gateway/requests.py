@@ -39,7 +39,8 @@ class Request:
     `path` is as it came (percent-encoded) and safe; `query` has lost the key. `headers` are all
     of them in order, names in lower case; `fields` the last value of each. `secret` is "" when
     none of the key's places holds one. `length` is the announced length of the body in bytes,
-    None when it is not announced.
+    None when it is not announced. `is_streamed`: the body is passed on as it comes, for it is no
+    JSON.
     """
 
     method: str
@@ -50,16 +51,12 @@ class Request:
     shape: Shape
     secret: str
     length: int | None
+    is_streamed: bool = False
 
     @property
     def has_body(self) -> bool:
         """Whether a body follows."""
         return bool(self.length) or "transfer-encoding" in self.fields
-
-    @property
-    def is_streamed(self) -> bool:
-        """Whether the body is passed on as it comes, for it is no JSON."""
-        return _STREAMED.match(self.fields.get("content-type", "")) is not None
 
     @property
     def target(self) -> str:
@@ -101,6 +98,7 @@ def read_request(scope: Mapping[str, Any]) -> Request:
         shape=shape,
         secret=_secret(fields, in_query),
         length=int(length) if length is not None and length.isdecimal() else None,
+        is_streamed=_STREAMED.match(fields.get("content-type", "")) is not None,
     )
 
 

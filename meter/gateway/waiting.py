@@ -8,9 +8,11 @@ from collections import deque
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from typing import Final, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from meter.errors import StoreError
+
+_LOOK_SECONDS: Final = 0.1
 
 Result = TypeVar("Result")
 
@@ -33,16 +35,15 @@ async def is_done(future: Future[Result], seconds: float) -> bool:
     if future.done():
         return True
     loop = asyncio.get_running_loop()
-    waiter: asyncio.Future[None] = loop.create_future()
     bell = _BELLS.get(loop)
     if bell is None:
         bell = _BELLS[loop] = Bell(loop)
+    waiter = bell.waiter(seconds)
     future.add_done_callback(partial(bell.ring, waiter))
-    late = loop.call_later(seconds, _wake, waiter)
     try:
         await waiter
     finally:
-        late.cancel()
+        bell.forget(waiter)
     return future.done()
 
 
@@ -50,14 +51,31 @@ class Bell:
     """Wakes the tasks of one event loop from other threads, all that are due in one turn.
 
     The ledger answers a whole batch at once: to call the loop once for each of its calls would
-    cost more than the calls' waiting.
+    cost more than the calls' waiting, and so would a timer for each. Whoever has waited too long
+    is woken within a tenth of a second.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Ring for the tasks of this loop."""
-        self._loop = loop
+        """Ring for the tasks of this loop, and do not keep it."""
+        self._loop = ref(loop)
         self._due: deque[asyncio.Future[None]] = deque()
         self._is_rung = False
+        self._until: dict[asyncio.Future[None], float] = {}
+        self._is_looking = False
+
+    def waiter(self, seconds: float) -> "asyncio.Future[None]":
+        """Return what to await: it is done when it is rung for, or after so many seconds."""
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        self._until[waiter] = loop.time() + seconds
+        if not self._is_looking:
+            self._is_looking = True
+            loop.call_later(_LOOK_SECONDS, self._look)
+        return waiter
+
+    def forget(self, waiter: "asyncio.Future[None]") -> None:
+        """Note that nobody awaits it any more."""
+        self._until.pop(waiter, None)
 
     def ring(self, waiter: "asyncio.Future[None]", _done: object = None) -> None:
         """Wake whoever awaits `waiter`; from any thread."""
@@ -65,11 +83,24 @@ class Bell:
         if self._is_rung:
             return
         self._is_rung = True
+        loop = self._loop()
         try:
-            self._loop.call_soon_threadsafe(self._wake_all)
+            if loop is not None:
+                loop.call_soon_threadsafe(self._wake_all)
         except RuntimeError:
             # The loop has been closed: nobody waits there any more.
             self._due.clear()
+
+    def _look(self) -> None:
+        """Wake whoever has waited for too long."""
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        for waiter, until_s in [*self._until.items()]:
+            if until_s <= now_s:
+                _wake(waiter)
+        self._is_looking = bool(self._until)
+        if self._is_looking:
+            loop.call_later(_LOOK_SECONDS, self._look)
 
     def _wake_all(self) -> None:
         # First, so that what is added from now on rings again.

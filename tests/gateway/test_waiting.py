@@ -1,7 +1,9 @@
 """Waiting for the ledger: many at once, bounded, and whatever becomes of whoever waits."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from concurrent.futures import Future
 
 import pytest
@@ -84,6 +86,20 @@ def test_being_cancelled_leaves_the_write_as_it_is():
     # Its loop is closed by now, and that troubles nobody who writes.
     future.set_result("written")
     assert future.result() == "written"
+
+
+def test_a_loop_that_is_done_with_is_not_kept():
+    async def check() -> "weakref.ref[asyncio.AbstractEventLoop]":
+        future: Future[str] = Future()
+        waiting = asyncio.create_task(wait(future, 10))
+        await asyncio.sleep(0)
+        future.set_result("done")
+        await waiting
+        return weakref.ref(asyncio.get_running_loop())
+
+    known = asyncio.run(check())
+    gc.collect()
+    assert known() is None
 
 
 def test_a_bell_whose_loop_is_closed_rings_for_nobody():
