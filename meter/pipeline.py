@@ -30,7 +30,7 @@ from meter.core.reading import Reading
 from meter.core.usage import Usage
 from meter.providers.registry import dialect_for, dialect_named, dialect_shaped
 from meter.providers.unreading import UnreadingObserver
-from meter.tokens.estimates import estimate_input
+from meter.tokens.estimates import counted_units, estimate_input
 from meter.tokens.kinds import kind_of
 from meter.tokens.models import encoding_for
 from meter.tokens.outputs import OutputTally
@@ -176,6 +176,7 @@ class OpenCall:
         if counted is not None and not counted.exact:
             estimated = self._corrected(counted.tokens)
             most = max(counted.upper_bound, estimated)
+        units = counted_units(reading.endpoint, reading.request)
         bound = estimating.bound(
             self._card,
             input_tokens=most,
@@ -183,10 +184,15 @@ class OpenCall:
             choices=reading.choices,
             at_us=call.started_us,
             tier=reading.service_tier,
+            counted=units,
         )
         if self._pricing is not None and isinstance(self._pricing.billed, RateCard):
             bound = estimating.bound_billed(
-                bound, self._pricing.billed, at_us=call.started_us, tier=reading.service_tier
+                bound,
+                self._pricing.billed,
+                at_us=call.started_us,
+                tier=reading.service_tier,
+                counted=units,
             )
         elif self._pricing is not None and self._pricing.billed is not None:
             bound = replace(bound, billed_currency="")

@@ -1,12 +1,16 @@
 """Bound what a call can cost before it is sent. Pure; an upper bound, never a record."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from meter.core.call import Bound
 from meter.core.money import multiply
 from meter.core.rates import STANDARD, Rate, RateCard
 from meter.core.units import CONTENTS
+
+NOTHING: Mapping[str, int] = MappingProxyType({})
+"""No units."""
 
 _NOT_TOKENS = frozenset({"images", "characters", "audio_seconds", "video_seconds", "pages"})
 
@@ -19,6 +23,7 @@ def bound(
     at_us: int,
     choices: int = 1,
     tier: str | None = None,
+    counted: Mapping[str, int] = NOTHING,
 ) -> Bound:
     """Return the most that a call can consume and cost.
 
@@ -28,10 +33,15 @@ def bound(
     money bound takes every token at the dearest rate of its family (a cache write costs more than
     plain input), at the dearest context threshold that the input bound can reach. Hosted tools are
     not bounded by anything; a card that bills what is not tokens (images, seconds, characters,
-    pages) bounds no money.
+    pages) bounds no money, unless it bills nothing but units that the request itself says the most
+    of: `counted` (images, characters).
     """
     if card is None:
         return Bound(input_tokens, output_tokens)
+    cost_nanos = _most_counted(card.rates_at(at_us).get(tier or STANDARD, ()), counted)
+    if cost_nanos is not None:
+        cost_nanos = max(cost_nanos, card.minimum_nanos)
+        return Bound(input_tokens, output_tokens, cost_nanos, card.currency)
     if output_tokens is None:
         limit = card.max_output_tokens or card.context_tokens
         output_tokens = None if limit is None else limit * choices
@@ -48,14 +58,22 @@ def bound(
     return Bound(input_tokens, output_tokens, cost_nanos, card.currency)
 
 
-def bound_billed(known: Bound, card: RateCard, *, at_us: int, tier: str | None = None) -> Bound:
-    """Return the bound with the most that this resale card bills for the same tokens."""
+def bound_billed(
+    known: Bound,
+    card: RateCard,
+    *,
+    at_us: int,
+    tier: str | None = None,
+    counted: Mapping[str, int] = NOTHING,
+) -> Bound:
+    """Return the bound with the most that this resale card bills for the same tokens and units."""
     billed = bound(
         card,
         input_tokens=known.input_tokens,
         output_tokens=known.output_tokens,
         at_us=at_us,
         tier=tier,
+        counted=counted,
     )
     return replace(known, billed_nanos=billed.cost_nanos, billed_currency=card.currency)
 
@@ -75,6 +93,21 @@ def _most(rates: list[Rate], quantities: Mapping[str, int]) -> int | None:
         if nanos is None and quantity:
             return None
         total_nanos += nanos or 0
+    return total_nanos
+
+
+def _most_counted(rates: Sequence[Rate], counted: Mapping[str, int]) -> int | None:
+    """Return the most that counted units can cost, None when the rates bill anything else."""
+    units = {rate.unit for rate in rates} - {"requests"}
+    if not units or not units <= counted.keys():
+        return None
+    total_nanos = _dearest(list(rates), "requests", 1) or 0
+    for unit in units:
+        total_nanos += 1 + max(
+            multiply(max(counted[unit], rate.minimum), rate.nanos, rate.per)
+            for rate in rates
+            if rate.unit == unit
+        )
     return total_nanos
 
 

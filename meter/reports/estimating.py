@@ -13,7 +13,7 @@ from meter.core.rates import RateCard
 from meter.core.usage import Usage
 from meter.errors import InputError
 from meter.providers.registry import dialect_named
-from meter.tokens.estimates import estimate_input
+from meter.tokens.estimates import counted_units, estimate_input
 
 PATHS = {
     "chat": "/v1/chat/completions",
@@ -74,6 +74,7 @@ def estimate_request(
         output_tokens=reading.max_output_tokens,
         at_us=at_us,
         tier=reading.service_tier,
+        counted=counted_units(reading.endpoint, reading.request),
     )
     charge = rating.rate(
         Usage(input_tokens=counted.tokens), card, at_us=at_us, tier=reading.service_tier

@@ -16,6 +16,7 @@ from meter.tokens.records import InputEstimate
 
 # Where a deployment's name hides the model, it is one of OpenAI's.
 _OPENAI_HOSTS: Final = ("openai", "azure")
+_PICTURES: Final = ("images.generations", "images.edits", "images.variations")
 _GENERATING: Final = ("chat", "responses")
 _USUAL_MODEL: Final = "gpt-4o"
 
@@ -66,3 +67,17 @@ def estimate_input(
 
 
 __all__ = ["InputEstimate", "estimate_input"]
+
+
+def counted_units(endpoint: str, request: Mapping[str, Any]) -> dict[str, int]:
+    """Return the most that a request makes of units that are no tokens, where it says so itself.
+
+    The pictures that are asked for, and the characters that are to be spoken.
+    """
+    if endpoint in _PICTURES:
+        asked = request.get("n")
+        return {"images": asked if type(asked) is int and asked > 0 else 1}
+    spoken = request.get("input")
+    if endpoint == "audio.speech" and isinstance(spoken, str):
+        return {"characters": len(spoken)}
+    return {}

@@ -145,3 +145,26 @@ def test_no_call_within_its_limits_costs_more_than_its_bound(quantities, prices,
     )
     if charge.amount_nanos is not None and limit.cost_nanos is not None:
         assert charge.amount_nanos <= limit.cost_nanos
+
+
+PICTURES = RateCard(
+    "openai", "draws", "USD",
+    {"standard": (Rate("images", 40_000_000, 1, traits=(("quality", "standard"),)),
+                  Rate("images", 80_000_000, 1, traits=(("quality", "hd"),)),
+                  Rate("requests", 5, 1))},
+)  # fmt: skip
+SPEECH = RateCard("openai", "speaks", "USD", {"standard": (Rate("characters", 15 * 10**9),)})
+
+
+def test_what_the_request_counts_itself_is_bounded_by_the_dearest_of_its_rates():
+    most = bound(PICTURES, input_tokens=None, output_tokens=None, at_us=0, counted={"images": 2})
+    # 2 × 0.08 USD, a nano for the rounding, and 5 + 1 nanos for the request.
+    assert (most.cost_nanos, most.currency) == (160_000_000 + 1 + 5 + 1, "USD")
+    most = bound(SPEECH, input_tokens=None, output_tokens=None, at_us=0, counted={"characters": 9})
+    assert most.cost_nanos == 9 * 15_000 + 1
+
+
+def test_what_is_billed_by_tokens_or_by_more_than_is_counted_is_not_bounded_by_it():
+    most = bound(SPEECH, input_tokens=None, output_tokens=None, at_us=0, counted={"images": 1})
+    assert most.cost_nanos is None
+    assert bound(PICTURES, input_tokens=5, output_tokens=5, at_us=0).cost_nanos is None

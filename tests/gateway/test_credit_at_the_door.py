@@ -101,6 +101,22 @@ def test_every_api_says_in_its_own_words_that_credit_is_used_up(gateway, path, b
     assert "the prepaid credit of alice in USD is used up" in answer.json()["error"]["message"]
 
 
+def test_pictures_and_speech_are_held_at_what_the_request_says(gateway):
+    gateway.meter.credits.grant("alice", "0.25", **WHY)
+    headers = {"authorization": f"Bearer {gateway.key('alice')}"}
+    with httpx.Client(base_url=f"{gateway.url}/v1", headers=headers, timeout=30) as client:
+        draw = {"model": "dall-e-3", "prompt": "the sea", "size": "1024x1024"}
+        speak = {"model": "tts-1", "input": "the sea", "voice": "alloy"}
+        assert client.post("/images/generations", json=draw).status_code == 200
+        assert client.post("/audio/speech", json=speak).status_code == 200
+        refused = client.post("/images/generations", json={**draw, "n": 9})
+    # 0.04 USD a picture of standard quality; 7 characters at 15 USD a million.
+    assert balance(gateway) == 250_000_000 - 40_000_000 - 7 * 15_000
+    assert refused.status_code == 429
+    # Nine of the dearest pictures, 0.12 USD each, and a nano for the rounding.
+    assert "may need 1.080000001 USD" in refused.json()["error"]["message"]
+
+
 def test_many_calls_at_once_never_spend_more_than_there_is(gateway):
     gateway.meter.credits.grant("alice", "0.004", **WHY)
     secret = gateway.key("alice")
