@@ -199,8 +199,12 @@ def _rows(
 
 
 def _cube(viewer: Viewer, question: Question, group: str = "model") -> list[UsageRow]:
-    """Return the sums by step of time and group: most figures of a page follow from this answer."""
-    return _rows(viewer, question, question.span, group)
+    """Return the sums by step of time and group: most figures of a page follow from this answer.
+
+    Rows by model have the provider as a third name.
+    """
+    by = (question.span, group, "provider") if group == "model" else (question.span, group)
+    return _rows(viewer, question, *by)
 
 
 def books_differ(viewer: Viewer, question: Question) -> bool:
@@ -240,7 +244,9 @@ def _figures(rows: Iterable[UsageRow], currency: str | None) -> Figures:
 
 def steps(viewer: Viewer, question: Question, group: str) -> tuple[list[Step], list[str | None]]:
     """Return what each step of time cost by "model" or "subject", the lesser groups folded."""
-    return comparing.steps(_cube(viewer, question, group), question.currency)
+    return comparing.steps(
+        comparing.regrouped(_cube(viewer, question, group), 0, 1), question.currency
+    )
 
 
 def breakdown(viewer: Viewer, question: Question, group: str) -> list[dict[str, object]]:
@@ -263,7 +269,9 @@ def moves(viewer: Viewer, question: Question, group: str) -> list[dict[str, obje
         return []
     since, until = question.before
     before = _rows(viewer, question, group, since=since, until=until)
-    now = comparing.regrouped(_cube(viewer, question, group), 1)
+    now = _rows(viewer, question, group)
+    if group == "model":
+        now = comparing.regrouped(_cube(viewer, question), 1)
     return [_move(move) for move in comparing.moves(before, now, question.currency)]
 
 
@@ -340,8 +348,14 @@ def savings(viewer: Viewer, question: Question) -> Savings | None:
     """Return what cached input has saved, None where nothing was cached."""
     if question.currency is None or not _is_cost(viewer, question):
         return None
-    rows = _rows(viewer, question, *saving.BY)
-    found = saving.saving(rows, question.currency, _card)
+    zone = ZoneInfo(question.tz)
+
+    def card_of(provider: str, model: str, start: str) -> RateCard | None:
+        moment = datetime.fromisoformat(start)
+        at = moment if moment.tzinfo else moment.replace(tzinfo=zone)
+        return ledger().prices.card_for(provider, model, _microseconds(at))
+
+    found = saving.saving(_cube(viewer, question), question.currency, card_of)
     if not found.read_nanos and not found.write_nanos:
         return None
     return Savings(
@@ -358,8 +372,8 @@ def _is_cost(viewer: Viewer, question: Question) -> bool:
         return True
     asked = allowed(viewer, question)
     rows, _ = _usage(
-        settings().database_url, (question.span, "model"), question.since, question.until,
-        question.tz, asked.filters(),
+        settings().database_url, (question.span, "model", "provider"), question.since,
+        question.until, question.tz, asked.filters(),
     )  # fmt: skip
     return not comparing.books_differ(rows)
 
@@ -895,10 +909,9 @@ def estimates(viewer: Viewer, question: Question) -> list[tuple[str, int, int]]:
 
 def basis_counts(viewer: Viewer, question: Question) -> Mapping[str, int]:
     """Return how many calls have which basis."""
-    rows = _rows(viewer, question, "basis")
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[str(row.group[0])] = counts.get(str(row.group[0]), 0) + row.calls
+    rows = _cube(viewer, question)
+    counts = {"estimated": sum(r.estimated for r in rows), "unknown": sum(r.unknown for r in rows)}
+    counts["reported"] = sum(row.calls for row in rows) - sum(counts.values())
     return counts
 
 

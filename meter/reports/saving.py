@@ -1,8 +1,9 @@
 """Say what cached input has saved: its quantity at the full rate less what it was charged.
 
-Sums of many calls are valued with the rates of the card that rated them, at the tier they had and
-the size their average call has. Where a card has thresholds or hours with other rates the result
-is an approximation; the amounts owed are not touched by it. Called by the dashboard.
+Sums of many calls are valued with the card in force when their step of time began, at the standard
+tier and the size their average call has. Where calls had another tier, or a card has thresholds or
+hours with other rates, the result is an approximation; the amounts owed are not touched by it.
+Called by the dashboard.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,9 +12,6 @@ from dataclasses import dataclass
 from meter.core.money import multiply
 from meter.core.rates import STANDARD, Rate, RateCard
 from meter.store.reads import UsageRow
-
-BY = ("provider", "model", "card", "tier")
-"""What the rows must be grouped by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +42,9 @@ def saving(
     currency: str,
     card_of: Callable[[str, str, str], RateCard | None],
 ) -> Saving:
-    """Return the saving over rows that are grouped by `BY`.
+    """Return the saving over rows that are grouped by a step of time, model and provider.
 
-    `card_of` gives the card of (provider, model, card id). Rows whose card is not known, or that
+    `card_of` gives the card of (provider, model, step). Rows whose card is not known, or that
     cached nothing, save nothing.
     """
     read, written, cost = 0, 0, 0
@@ -54,15 +52,15 @@ def saving(
         if row.currency != currency:
             continue
         cost += row.cost_nanos or 0
-        provider, model, card_id, tier = row.group
+        start, model, provider = row.group
         if not (row.cache_read_tokens or row.cache_write_tokens):
             continue
-        if provider is None or model is None or card_id is None:
+        if provider is None or model is None or start is None:
             continue
-        card = card_of(provider, model, card_id)
+        card = card_of(provider, model, start)
         if card is None:
             continue
-        rates = _rates(card, tier, row)
+        rates = _rates(card, row)
         full = rates.get("input_tokens")
         if full is None:
             continue
@@ -72,9 +70,9 @@ def saving(
     return Saving(read, written, cost)
 
 
-def _rates(card: RateCard, tier: str | None, row: UsageRow) -> dict[str, Rate]:
+def _rates(card: RateCard, row: UsageRow) -> dict[str, Rate]:
     average = (row.input_tokens or 0) // max(row.calls, 1)
-    return card.rates_for(tier or STANDARD, card.effective_from_us, average, {}) or {}
+    return card.rates_for(STANDARD, card.effective_from_us, average, {}) or {}
 
 
 def _above(full: Rate, own: Rate | None, quantity: int | None) -> int:

@@ -12,17 +12,16 @@ CARD = RateCard(
             Rate("cache_read_tokens", 100, 1),
             Rate("cache_write_tokens", 1_250, 1),
         ),
-        "batch": (Rate("input_tokens", 500, 1), Rate("cache_read_tokens", 50, 1)),
     },
 )  # fmt: skip
 
 
-def card_of(provider, model, card_id):
-    return CARD if card_id == CARD.id else None
+def card_of(provider, model, start):
+    return CARD if (provider, model, start) == ("p", "m", "2026-11-25") else None
 
 
-def group(tier=None, card_id=CARD.id):
-    return ("p", "m", card_id, tier)
+def group(start="2026-11-25", model="m"):
+    return (start, model, "p")
 
 
 def test_reads_save_and_writes_cost():
@@ -33,16 +32,11 @@ def test_reads_save_and_writes_cost():
     assert (found.net_nanos, found.full_nanos) == (8_000, 17_000)
 
 
-def test_each_tier_has_rates_of_its_own():
-    rows = [row(group("batch"), 100, cache_read_tokens=10)]
-    assert saving(rows, "USD", card_of).read_nanos == 10 * (500 - 50)
-
-
 def test_nothing_is_saved_where_nothing_is_known():
     rows = [
-        row(group(), 5), row(group(card_id=None), 5, cache_read_tokens=3),
-        row(group(card_id="gone"), 5, cache_read_tokens=3),
-        row(group("flex"), 5, cache_read_tokens=3),
+        row(group(), 5), row(group(start=None), 5, cache_read_tokens=3),
+        row(group(start="2025-01-01"), 5, cache_read_tokens=3),
+        row(group(model=None), 5, cache_read_tokens=3),
         row(group(), 5, currency="EUR", cache_read_tokens=3),
     ]  # fmt: skip
     assert saving(rows, "USD", card_of) == Saving(0, 0, 20)
