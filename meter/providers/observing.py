@@ -354,10 +354,14 @@ class Observer:
         else:
             value, fault = decoded(payload, exact=b'"cost"' in payload)
         if fault is not None:
-            # Lines of JSON under the type of one body are read as a stream's payloads.
-            lines = _lines_of(payload) if body else []
+            # Lines of JSON under the type of one body, and events that no blank line parts, are
+            # read as a stream's payloads.
+            lines = _lines_of(payload)
             for line in lines:
-                self._read(line, body=False)
+                if line == _DONE:
+                    self._settled = self.ended = True
+                else:
+                    self._read(line, body=False)
             if not lines:
                 self._seen.note(fault)
             return
@@ -448,7 +452,7 @@ def expected_bytes(headers: Mapping[str, str]) -> int | None:
 
 
 def _lines_of(payload: bytes) -> list[bytes]:
-    """Return the lines of a body whose first line is a JSON object of its own, else nothing."""
+    """Return the lines of a text whose first line is a JSON object of its own, else nothing."""
     lines = [stripped for line in payload.splitlines() if (stripped := line.strip())]
     first = decoded(lines[0])[0] if len(lines) > 1 else None
     return lines if isinstance(first, dict) else []

@@ -522,3 +522,16 @@ def test_a_list_where_a_word_belongs_is_no_error(path: str, answer: dict[str, An
     reading = OPENAI.read("POST", path, None, b'{"model": "m"}')
     seen, _ = observe(OPENAI, reading, [json.dumps(answer).encode()], headers=JSON)
     assert seen.status == 200
+
+
+def test_events_that_no_blank_line_parts_are_read() -> None:
+    parts = [
+        chunk(choices=[delta(content="Hi")]),
+        chunk(choices=[delta("stop")]),
+        chunk(choices=[], usage=REPORT),
+        DONE,
+    ]
+    lines = [b"".join(part.replace(b"\n\n", b"\n") for part in parts)]
+    seen, handed = observe(OPENAI, STREAMED, lines)
+    assert (seen.usage, seen.defects, seen.finished) == (USAGE, (), True)
+    assert handed == lines[0]
