@@ -85,7 +85,7 @@ _CALLS = (
     Column("output_tokens", "Output", numeric=True),
     Column("cost", "Cost", numeric=True, decimals=6),
     Column("currency", "Currency"),
-    *BOOK_COLUMNS,
+    *BOOK_COLUMNS[2:],
     Column("remark", "Remark", wraps=True),
 )
 
@@ -283,28 +283,36 @@ def _any(records: Sequence[dict[str, Any]], key: str) -> bool:
     return any(record[key] for record in records)
 
 
+_MONEY = (("cost", "currency"), ("list_cost", "list_currency"), ("billed", "billed_currency"))
+"""The columns of amounts, each with that of its currency."""
+
+
 def _with_currency(columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> list[Column]:
-    """Return the columns with the currency in the heading of the cost, where there is but one.
+    """Return the columns with the currency in the heading of an amount, where there is but one.
 
     Other price books are left out where they say nothing else.
     """
     told = _books_told(rows)
-    columns = [column for column in columns if column not in BOOK_COLUMNS or column.key in told]
-    currencies = {row["currency"] for row in rows if row["currency"]}
-    if len(currencies) != 1 or any(column.key == "currency" for column in columns[:1]):
-        return list(columns)
-    heading = f"Cost {currencies.pop()}"
-    return [
-        replace(column, heading=heading) if column.key == "cost" else column
-        for column in columns
-        if column.key != "currency"
-    ]
+    shown = [column for column in columns if column not in BOOK_COLUMNS or column.key in told]
+    grouped = [column.key for column in shown[:1]]
+    for amount_key, currency_key in _MONEY:
+        currencies = {row[currency_key] for row in rows if row[currency_key]}
+        if len(currencies) == 1 and currency_key not in grouped:
+            only = currencies.pop()
+            shown = [
+                replace(column, heading=f"{column.heading} {only}")
+                if column.key == amount_key
+                else column
+                for column in shown
+                if column.key != currency_key
+            ]
+    return shown
 
 
 def _books_told(rows: Sequence[dict[str, Any]]) -> set[str]:
     """Return the columns of the price books that say anything else than the cost."""
     told: set[str] = set()
-    for keys in (("list_cost", "list_currency"), ("billed", "billed_currency")):
+    for keys in _MONEY[1:]:
         if any((row[keys[0]], row[keys[1]]) != (row["cost"], row["currency"]) for row in rows):
             told.update(keys)
     return told

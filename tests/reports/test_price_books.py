@@ -203,3 +203,22 @@ def test_what_the_month_changes_is_worked_out_from_what_was_billed(folder, capsy
     assert "first thousand" in capsys.readouterr().out
     assert run(["prices", "month", "bob", "--month", "2026-Q4"]) == 2
     assert "expected a month" in capsys.readouterr().err
+
+
+def test_the_tables_show_what_is_billed_where_it_differs(folder, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "150")
+    with Meter() as meter:
+        used(meter, "alice", 1000, 100)
+    assert run(["usage"]) == 0
+    out = capsys.readouterr().out
+    heading = out.splitlines()[0]
+    assert all(word in heading for word in ("Cost USD", "List USD", "Billed CNY"))
+    assert "0.029820" in out
+    assert "Billed 0.02982 CNY." in out
+    assert run(["calls"]) == 0
+    assert "Billed CNY" in capsys.readouterr().out
+    (folder / "rates.toml").write_text('[[monthly]]\nunit = "requests"\nfree = "1"\n')
+    with Meter() as meter:
+        meter.rerate(apply=True)
+    assert run(["usage"]) == 0
+    assert "Billed" not in capsys.readouterr().out
