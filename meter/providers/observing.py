@@ -36,6 +36,7 @@ KEPT_BYTES: Final = 8 * 1024 * 1024
 _PAYLOAD_OVERHEAD_BYTES: Final = 96
 _IDENTITY_PAYLOADS: Final = 4
 _DONE: Final = b"[DONE]"
+_OTHER_FIELDS: Final = (b"event:", b"id:", b"retry:", b":")
 _SHORTEST_TEXT_BYTES: Final = 16
 _MOST_LESSONS: Final = 16
 
@@ -452,9 +453,17 @@ def expected_bytes(headers: Mapping[str, str]) -> int | None:
 
 
 def _lines_of(payload: bytes) -> list[bytes]:
-    """Return the lines of a text whose first line is a JSON object of its own, else nothing."""
-    lines = [stripped for line in payload.splitlines() if (stripped := line.strip())]
-    first = decoded(lines[0])[0] if len(lines) > 1 else None
+    """Return the lines of a text whose first line is a JSON object of its own, else nothing.
+
+    The fields of server-sent events are taken for lines, where a server called them JSON.
+    """
+    lines = []
+    for line in map(bytes.strip, payload.splitlines()):
+        if line.startswith(b"data:"):
+            lines.append(line[5:].strip())
+        elif line and not line.startswith(_OTHER_FIELDS):
+            lines.append(line)
+    first = decoded(lines[0])[0] if lines and lines[0] != payload else None
     return lines if isinstance(first, dict) else []
 
 

@@ -535,3 +535,9 @@ def test_events_that_no_blank_line_parts_are_read() -> None:
     seen, handed = observe(OPENAI, STREAMED, lines)
     assert (seen.usage, seen.defects, seen.finished) == (USAGE, (), True)
     assert handed == lines[0]
+
+
+def test_events_that_a_server_calls_json_are_read_unasked() -> None:
+    parts = [chunk(choices=[delta("stop")]), chunk(choices=[], usage=REPORT), DONE]
+    seen, _ = observe(OPENAI, WHOLE, [b": hi\n\nevent: x\n", *parts], headers=JSON)
+    assert (seen.usage, seen.defects, seen.finished) == (USAGE, (), True)
