@@ -172,7 +172,10 @@ def _asked(budgets: Iterable[Budget], bound: Bound) -> list[Budget]:
     for budget in budgets:
         (credit if budget.is_credit else asked).append(budget)
     if credit:
-        asked.append(next((b for b in credit if b.amount_of(bound) is not None), credit[0]))
+        billed_in = bound.currency if bound.billed_currency is None else bound.billed_currency
+        fitting = [b for b in credit if b.amount_of(bound) is not None]
+        named = [b for b in credit if b.currency == billed_in]
+        asked.append((fitting or named or credit)[0])
     return asked
 
 

@@ -113,6 +113,12 @@ def test_what_is_billed_in_a_currency_without_credit_is_refused():
     )
 
 
+def test_a_call_without_a_bound_is_refused_by_the_credit_it_would_be_billed_in():
+    accounts = [account(10, "CNY"), account(20)]
+    refusal = admit(accounts, Bound(1, None, None, "EUR", None, "USD"), {}, NOON)
+    assert refusal.budget_id == "credit:alice:USD"
+
+
 moments = st.integers(0, 20)
 lots = st.lists(st.tuples(st.integers(1, 50), st.none() | moments), max_size=5)
 
