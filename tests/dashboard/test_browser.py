@@ -15,6 +15,7 @@ from playwright.sync_api import Browser
 from benchmarks.ledgers import fill
 from meter.meter import Meter
 from tests.dashboard.browsing import Server, Visitor, running_browser
+from tests.dashboard.conftest import spend
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -146,6 +147,17 @@ def test_a_downloaded_file_has_the_bytes_of_the_command(visitor: Visitor, stage:
     subprocess.run(command, check=True, capture_output=True)
     assert downloaded == written.read_bytes()
     assert b"gpt-4o" in downloaded
+
+
+def test_live_figures_follow_the_ledger(visitor: Visitor, stage: Stage) -> None:
+    visitor.open("/?period=today&subject=live&live=on")
+    spend(stage.url, "live", 1_000)
+    calls = visitor.page.locator("[data-testid=stMetric]", has_text="Calls")
+    calls.get_by_text("1", exact=True).wait_for()
+    spend(stage.url, "live", 3_000)
+    calls.get_by_text("2", exact=True).wait_for()
+    # (1,000 + 3,000) × 2.50 USD / 10⁶
+    assert visitor.figures()["Spend"] == "0.0100 USD"
 
 
 def sign_in(visitor: Visitor, path: str, secret: str) -> None:
