@@ -3,6 +3,7 @@
 Called by `meter serve`. A stop lets streams end, bounded in time; what is left is settled.
 """
 
+import gc
 import signal
 import socket
 import ssl
@@ -19,6 +20,7 @@ from meter.gateway.lane import Lane
 from meter.gateway.protocol import BoundedProtocol
 from meter.gateway.realtime import EVENT_LIMIT_BYTES
 
+_COLLECTIONS: Final = (20_000, 20, 100)
 _BACKLOG: Final = 2048
 _IDLE_SECONDS: Final = 75
 
@@ -99,7 +101,19 @@ def serve(
         signal.signal(number, stop)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda _number, _frame: app.reload())
+    spare_collections()
     lane.run([listener])
+
+
+def spare_collections() -> None:
+    """Let the collector of reference cycles look less often, and not at what stays for ever.
+
+    A call makes a few hundred short-lived objects and no cycles: to look at them every 700 objects
+    was a twelfth of its time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTIONS)
 
 
 def server_config(app: Gateway, stop_seconds: int) -> uvicorn.Config:
