@@ -360,7 +360,7 @@ class Observer:
             lines = _lines_of(payload)
             for line in lines:
                 if line == _DONE:
-                    self._settled = self.ended = True
+                    self._settled = self.ended = self.finished = True
                 else:
                     self._read(line, body=False)
             if not lines:
