@@ -1,11 +1,13 @@
 """The commands `meter credits grant|list|show|refund|adjust|revoke|statement`: prepaid credit."""
 
+import shutil
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from meter.cli.asking import DatabaseUrl
-from meter.cli.output import Column, Format, amount, encoded, is_wide, say, show
+from meter.cli.output import Column, Format, amount, encoded, say, show
 from meter.cli.times import ahead_us, moment_us, shown_time
 from meter.clock import now_us
 from meter.core.credit import MoveKind
@@ -60,6 +62,7 @@ ChosenId = Annotated[
 Zone = Annotated[str, typer.Option(help="Time zone of the moments.")]
 Shown = Annotated[Format, typer.Option("--format", help="How to show it.")]
 
+_ROOMY_COLUMNS = 130
 _SIGNED = {"ignore_unknown_options": True}
 
 
@@ -139,7 +142,9 @@ def show_credit(
     if format is Format.TABLE:
         show(balances, BALANCES, format, title=f"Credit of {subject}")
         say()
-    columns = GRANTS if format is not Format.TABLE or is_wide() else _without("granted", "author")
+    columns: Sequence[Column] = GRANTS
+    if format is Format.TABLE and not _is_roomy():
+        columns = _without("granted", "author", "reason")
     show(grants, columns, format, title="Grants")
 
 
@@ -234,8 +239,17 @@ def statement(
         *(_line(found, place) for place in range(len(found.lines))),
         _edge("closing balance", found.until_us, found.closing_nanos, found),
     ]
-    columns = LINES if format is not Format.TABLE or is_wide() else LINES[:6]
+    columns: Sequence[Column] = LINES
+    if format is Format.TABLE and not _is_roomy():
+        # An amount is never cut: what is only good to know goes first.
+        columns = LINES[:6]
+        rows = [{**row, "at": str(row["at"] or "–")[:16]} for row in rows]
     show(rows, columns, format, title=f"Credit of {subject} in {found.currency}")
+
+
+def _is_roomy() -> bool:
+    """Whether the terminal has room for every column of a statement."""
+    return shutil.get_terminal_size().columns >= _ROOMY_COLUMNS
 
 
 def _without(*keys: str) -> tuple[Column, ...]:

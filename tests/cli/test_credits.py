@@ -90,6 +90,9 @@ def test_a_statement_adds_up_line_by_line(capsys):
     }  # fmt: skip
     table = credits(capsys, "statement", "alice")
     assert "Credit of alice in USD" in table
+    # However narrow the terminal, no amount is cut.
+    assert [line.split()[-1] for line in table.splitlines() if "adjustment" in line] == ["2.25"]
+    assert max(len(line) for line in table.splitlines()) <= 80
     assert run(["check"]) == 0
 
 
