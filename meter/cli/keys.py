@@ -1,6 +1,6 @@
 """The commands `meter keys create|limit|list|revoke|rotate|show`: who may call the gateway."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,9 @@ from meter.core.budgets import ScopeKind
 from meter.core.call import Attribution
 from meter.errors import InputError
 from meter.meter import Meter
-from meter.store.keys import Key
+
+if TYPE_CHECKING:
+    from meter.store.keys import Key
 
 keys = typer.Typer(no_args_is_help=True, help="Give customers keys for the gateway.")
 
@@ -166,7 +168,7 @@ def rotate_key(key: KeyId, format: Listed = Format.TABLE, database_url: Database
     _show_secret(made.key.id, made.key.subject, made.secret, format)
 
 
-def _rows(found: list[Key], limits: dict[str, str], tz: str) -> list[dict[str, Any]]:
+def _rows(found: list["Key"], limits: dict[str, str], tz: str) -> list[dict[str, Any]]:
     at_us = now_us()
     rows = []
     for key in found:
