@@ -53,17 +53,14 @@ class ManualCall:
         """Return a call with its bound and prices, not yet reserved. Waits for nothing."""
         started_us = now_us()
         call_id = new_id()
-        pricing = Pricing(pipeline.prices.card_for(provider, model, started_us))
-        if pipeline.prices.books is not None:
-            pricing = pipeline.prices.books.pricing(
-                pricing.cost_card,
-                provider=provider,
-                issuer=issuer or provider,
-                upstream=upstream,
-                model=model,
-                attribution=attribution,
-                at_us=started_us,
-            )
+        pricing = pipeline.pricing_of(
+            provider=provider,
+            issuer=issuer or provider,
+            upstream=upstream,
+            model=model,
+            attribution=attribution,
+            at_us=started_us,
+        )
         bound = estimating.bound(
             pricing.cost_card,
             input_tokens=input_tokens,

@@ -58,6 +58,30 @@ class Pipeline:
             return dialect_for(host, path)
         return dialect_shaped(path) if named == "auto" else dialect_named(named)
 
+    def pricing_of(
+        self,
+        *,
+        provider: str,
+        issuer: str,
+        upstream: str | None,
+        model: str,
+        attribution: Attribution,
+        at_us: int,
+    ) -> Pricing:
+        """Return what a call of this model would be rated with, in each price book."""
+        card, books = self.prices.card_for(provider, model, at_us), self.prices.books
+        if books is None:
+            return Pricing(card)
+        return books.pricing(
+            card,
+            provider=provider,
+            issuer=issuer,
+            upstream=upstream,
+            model=model,
+            attribution=attribution,
+            at_us=at_us,
+        )
+
     def open_call(
         self,
         dialect: Dialect,
@@ -424,13 +448,8 @@ class OpenCall:
 
     def _priced(self, model: str) -> tuple[RateCard | None, Pricing | None]:
         """Return the card of a model's cost, and what other price books make of the call."""
-        pipeline, call = self._pipeline, self.call
-        card = pipeline.prices.card_for(call.provider, model, call.started_us)
-        books = pipeline.prices.books
-        if books is None:
-            return card, None
-        pricing = books.pricing(
-            card,
+        call = self.call
+        pricing = self._pipeline.pricing_of(
             provider=call.provider,
             issuer=self.dialect.issuer,
             upstream=call.upstream,
@@ -438,7 +457,8 @@ class OpenCall:
             attribution=call.attribution,
             at_us=call.started_us,
         )
-        return pricing.cost_card, pricing
+        has_books = self._pipeline.prices.books is not None
+        return pricing.cost_card, pricing if has_books else None
 
 
 def _done() -> Future[None]:

@@ -1,15 +1,20 @@
 """List the models that a key may use, where an upstream's own list would say more.
 
 Asks the upstreams and takes out what the key may not use or what does not lead to them. Where
-nothing is to be taken out the call goes the usual way. Called by `app`.
+nothing is to be taken out the call goes the usual way. OpenAI's list also says what each model
+costs the key's subject. Called by `app`.
 """
 
 import asyncio
 import logging
 from typing import Any, Final
 
+from meter.clock import now_us
+from meter.core.money import nanos_to_text
 from meter.core.ports import Answer
+from meter.core.rates import STANDARD, RateCard
 from meter.gateway import headers
+from meter.gateway.attributing import attribution_of
 from meter.gateway.http.errors import UpstreamError
 from meter.gateway.rejections import Rejected
 from meter.gateway.requests import Request
@@ -37,7 +42,7 @@ def is_listing(services: Services, request: Request, key: Key) -> bool:
 async def listed(services: Services, request: Request, key: Key) -> Answer:
     """Return the list of models that the key may use. Raises: Rejected when nobody answers.
 
-    A fine-tuned model is its owner's. A list from which nothing is taken passes as it came.
+    A fine-tuned model is its owner's. A list that is not to be changed passes as it came.
     """
     upstreams = services.router.upstreams
     asked = upstreams.of_shape(request.shape)
@@ -48,6 +53,7 @@ async def listed(services: Services, request: Request, key: Key) -> Answer:
     member = "models" if request.shape == "google" else "data"
     models: dict[str, Any] = {}
     offered = 0
+    is_priced = request.shape == "openai"
     for upstream, (_, page) in known:
         shown = {_name(model): model for model in objects(page.get(member))}
         offered += len(shown)
@@ -55,12 +61,37 @@ async def listed(services: Services, request: Request, key: Key) -> Answer:
         for name, model in shown.items():
             leads_here = upstreams.may_take(upstream, request.shape, name)
             if name and leads_here and name not in hidden and may_use(key, name):
-                models.setdefault(name, model)
+                models.setdefault(
+                    name, _priced(services, key, upstream, model) if is_priced else model
+                )
     body, first = known[0][1]
-    if len(known) > 1 or len(models) != offered:
+    if is_priced or len(known) > 1 or len(models) != offered:
         body = encoded({**first, member: list(models.values())})
     fields = {"content-type": "application/json", "content-length": str(len(body))}
     return Answer(200, fields, body)
+
+
+def _priced(services: Services, key: Key, upstream: Upstream, model: JSONObject) -> JSONObject:
+    """Return a model with what the key's subject is billed for it now; as it is without a price.
+
+    `pricing` has the currency and, by unit, the price of `per` of it as decimal text.
+    """
+    pricing = services.pipeline.pricing_of(
+        provider=upstream.dialect.name,
+        issuer=upstream.dialect.issuer,
+        upstream=upstream.name,
+        model=_name(model),
+        attribution=attribution_of(key),
+        at_us=now_us(),
+    )
+    card = pricing.cost if pricing.billed is None else pricing.billed
+    if not isinstance(card, RateCard):
+        return model
+    rates = card.rates_for(STANDARD, now_us(), 0, {}) or {}
+    prices = {
+        unit: {"price": nanos_to_text(rate.nanos), "per": rate.per} for unit, rate in rates.items()
+    }
+    return {**model, "pricing": {"currency": card.currency, **prices}}
 
 
 def _name(model: Any) -> str:

@@ -185,3 +185,39 @@ def test_the_key_is_on_record(gateway):
     assert call.key_id == made.key.id
     made_at = datetime.fromtimestamp(made.key.created_us / 1e6, UTC)
     assert made_at <= datetime.now(UTC)
+
+
+def test_the_list_of_models_says_what_each_costs_the_keys_subject(simulator, tmp_path):
+    rates = tmp_path / "rates.toml"
+    rates.write_text(
+        """
+        [[exchange]]
+        from = "USD"
+        to = "CNY"
+        rate = "7.2"
+        effective_from = "2026-01-01T00:00:00Z"
+        source = "made up"
+
+        [[rule]]
+        book = "resale"
+        subject = "bob"
+        models = ["*"]
+        multiplier = "1.2"
+        currency = "CNY"
+        source = "made up"
+        """
+    )
+    with served(tmp_path, {"openai": f"{simulator.url}/v1"}, rate_file=str(rates)) as gateway:
+
+        def pricing(subject: str) -> dict:
+            headers = {"authorization": f"Bearer {gateway.key(subject)}"}
+            page = httpx.get(f"{gateway.url}/v1/models", headers=headers).json()
+            return next(each for each in page["data"] if each["id"] == "gpt-4o-mini")["pricing"]
+
+        listed = pricing("alice")
+        assert (listed["currency"], listed["input_tokens"]) == (
+            "USD", {"price": "0.15", "per": 1_000_000},
+        )  # fmt: skip
+        # 0.15 USD × 1.2 × 7.2
+        resold = pricing("bob")
+        assert (resold["currency"], resold["input_tokens"]["price"]) == ("CNY", "1.296")

@@ -22,12 +22,15 @@ WITHOUT_BOOKS = FREE | {"upload", "speech", "embed"}
 
 
 def without_own_headers(value):
-    """Return an answer without what the gateway adds to its headers, or leaves out of them."""
+    """Return an answer without what the gateway adds to its headers, or leaves out of them.
+
+    It also says the price of each model in a list.
+    """
     if isinstance(value, dict):
         return {
             k: without_own_headers(v)
             for k, v in value.items()
-            if k not in {"x-meter-call-id", "date", "server"}
+            if k not in {"x-meter-call-id", "date", "server", "content-length", "pricing"}
         }
     if isinstance(value, list | tuple):
         return [without_own_headers(each) for each in value]
