@@ -53,8 +53,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
 
 
 def forget() -> None:
-    for name in MODULES:
-        sys.modules.pop(name, None)
+    for name in list(sys.modules):
+        if name.partition(".")[0] in MODULES:
+            del sys.modules[name]
 
 
 def spend(url: str, subject: str, input_tokens: int, model: str = "gpt-4o", **tags: str) -> None:
