@@ -208,13 +208,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
     parser.add_argument("--only", default=",".join(PARTS_OF_PAGE), help="parts, with commas")
+    parser.add_argument("--remark", default="", help="what else was so, for the page")
     given = parser.parse_args()
     for part in given.only.split(","):
         text = PARTS_OF_PAGE[part](given.rounds, given.seconds)
         told = f"Measured {datetime.now(UTC).date().isoformat()} on {os.cpu_count()} cores"
         told += f" ({platform.machine()}, CPython {platform.python_version()})"
         if part == "gateway":
-            told += f", {given.rounds} rounds: medians, with the lowest and the highest"
+            rounds = "1 round" if given.rounds == 1 else f"{given.rounds} rounds"
+            told += f", {rounds}: medians, with the lowest and the highest"
+        if given.remark:
+            told += f"; {given.remark}"
         PAGE.write_text(put(PAGE.read_text(), part, f"{told}.\n\n{text}"))
         print(f"wrote {part}", file=sys.stderr, flush=True)
 

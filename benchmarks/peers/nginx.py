@@ -25,8 +25,9 @@ http {{
   uwsgi_temp_path {folder}/uwsgi;
   scgi_temp_path {folder}/scgi;
   client_max_body_size 64m;
+  keepalive_requests 100000000;
   client_body_buffer_size 1m;
-  upstream provider {{ server 127.0.0.1:{port}; keepalive 256; }}
+  upstream provider {{ server 127.0.0.1:{port}; keepalive 256; keepalive_requests 100000000; }}
   server {{
     listen 127.0.0.1:{own};
     location / {{
