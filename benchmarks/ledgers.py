@@ -29,6 +29,7 @@ from meter.store.encoding import event_to_row
 from meter.store.engine import open_engine, write_connection
 from meter.store.migrating import require_current
 from meter.store.requests import Settle
+from meter.store.rollups import fold
 from meter.store.writing import write_batch
 
 BATCH = 5_000
@@ -84,6 +85,7 @@ def fill(
     """Add that many ended calls of the last `days` days to the ledger at `url`.
 
     `until` (default: now) is when the last of them may have started. A fresh SQLite file is made.
+    The sums that reports read are folded at the end, as gateways fold them all the time.
     """
     engine = open_engine(url, durability="process")
     require_current(engine)
@@ -97,6 +99,7 @@ def fill(
                 batch = []
         if batch:
             _write(engine, batch, known)
+        fold(engine)
     finally:
         engine.dispose()
 
