@@ -20,6 +20,7 @@ demo: $(READY)  ## set up, then meter simulated calls and print what they cost
 
 test: check  ## set up, then lint, type-check and run every test
 	@bash tools/chromium
+	@bash tools/clients
 	@$(BIN)/pytest -n 2 --dist worksteal
 
 check: $(READY)  ## lint, formatting, types, architecture
