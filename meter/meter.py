@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from meter.core.monthly import Adjustment
     from meter.core.rating import ChargeLine
     from meter.core.statements import Statement
+    from meter.exports.delivering import Delivered
     from meter.exports.exporting import Exported
     from meter.exports.focus import Side
     from meter.gateway.app import Gateway
@@ -430,6 +431,48 @@ class Meter:
         )
         done = export(focus.rows(calls), table, format, target, tz=tz, progress=progress)
         return done, focus.unpriced
+
+    def export_events(
+        self,
+        system: str,
+        *,
+        target: str | Path | None = None,
+        to: str | None = None,
+        token: str | None = None,
+        follow: str | Path | None = None,
+        prefix: str = "meter_",
+        customers: Mapping[str, str] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> "Delivered":
+        """Hand consumption to another billing system: "openmeter", "lago" or "stripe".
+
+        Either into the file `target`, or by POST to the address `to` with the bearer `token`. With
+        `follow`, a state file, what was not yet taken, each event at least once and always under
+        the same id; by HTTP it is needed. `prefix` begins the names of meters, which end in the
+        unit. `customers` leads from subjects to that system's customers; other subjects are left
+        out. Calls without a subject have no event.
+
+        Raises: InputError for a name that is not one of these, and when events are refused.
+        """
+        from meter.exports.delivering import Sender, deliver_by_http, deliver_to_file
+
+        if (target is None) == (to is None):
+            raise InputError("found both or none of a file and an address, expected one of them")
+        if to is None:
+            return deliver_to_file(
+                self._ledger, system, str(target), prefix=prefix, customers=customers,
+                state_file=None if follow is None else Path(follow), progress=progress,
+            )  # fmt: skip
+        if follow is None:
+            raise InputError("found no state file, expected one: it says what was sent already")
+        sender = Sender(to, token)
+        try:
+            return deliver_by_http(
+                self._ledger, system, sender, prefix=prefix, customers=customers,
+                state_file=Path(follow), progress=progress,
+            )  # fmt: skip
+        finally:
+            sender.close()
 
     def invoice(
         self,

@@ -1,9 +1,11 @@
 """The command `meter export`: the ledger's rows as files for other programs."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +28,9 @@ class FileKind(StrEnum):
     PARQUET = "parquet"
     XLSX = "xlsx"
     FOCUS = "focus"
+    OPENMETER = "openmeter"
+    LAGO = "lago"
+    STRIPE = "stripe"
 
 
 class Of(StrEnum):
@@ -48,8 +53,9 @@ class PriceBook(StrEnum):
 def export(
     kind: Annotated[FileKind, typer.Argument(help="The format of the file.")],
     output: Annotated[
-        str, typer.Option("-o", "--output", help="The file; - for standard output (csv, jsonl).")
-    ],
+        str | None,
+        typer.Option("-o", "--output", help="The file; - for standard output (csv, jsonl)."),
+    ] = None,
     of: Annotated[
         Of,
         typer.Option(help="Calls one by one, their charge lines, sums, or the ledger's entries."),
@@ -78,20 +84,43 @@ def export(
     billing_account: Annotated[
         str, typer.Option(help="The billing account that a FOCUS file is for.")
     ] = "default",
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="Send events of openmeter, lago or stripe to this address, with the secret in "
+            "METER_EXPORT_TOKEN."
+        ),
+    ] = None,
+    prefix: Annotated[
+        str, typer.Option(help="Begins the names of meters for openmeter, lago and stripe.")
+    ] = "meter_",
+    customers: Annotated[
+        str | None,
+        typer.Option(help="A JSON file that leads from subjects to that system's customers."),
+    ] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Write calls, charge lines, sums or entries to a file, or charges in FOCUS.
+    """Write calls, charge lines, sums or entries to a file, charges in FOCUS, or usage events.
 
     The file appears under its name when it is whole. The totals go to standard error. With
     --follow every record is in exactly one file, also one that comes late; {portion} in -o
     numbers them. A focus file is CSV, Parquet, JSON Lines or Excel by its name; --book cost says
-    what issuers charge, --book billed what subjects are charged.
+    what issuers charge, --book billed what subjects are charged. openmeter, lago and stripe are
+    events of consumption for these billing systems, into a file or with --to by HTTP.
     """
     from meter.meter import Meter
 
     given = {
         "subject": subject, "model": model, "provider": provider, "endpoint": endpoint, "tag": tag,
     }  # fmt: skip
+    if kind in (FileKind.OPENMETER, FileKind.LAGO, FileKind.STRIPE):
+        if any((since, until, *given.values())):
+            raise InputError(f"found calls chosen for {kind}, expected all: --customers narrows it")
+        _deliver(kind, output, to, follow, prefix, customers, database_url)
+        return
+    if output is None or to is not None:
+        raise InputError(f"found no -o, or --to, for {kind}, expected a file")
+
     filters: dict[str, Any] = {name: text for name, text in given.items() if text is not None}
     between: dict[str, Any] = {
         name: None if at_us is None else datetime_of(at_us)
@@ -130,6 +159,36 @@ def export(
                 **filters,
             )
     say_totals(done)
+
+
+def _deliver(
+    kind: FileKind,
+    output: str | None,
+    to: str | None,
+    follow: str | None,
+    prefix: str,
+    customers: str | None,
+    database_url: str | None,
+) -> None:
+    from meter.exports.delivering import customers_in
+    from meter.meter import Meter
+
+    known = None if customers is None else customers_in(Path(customers))
+    with Meter(database_url) as meter, progress_bar(f"events for {kind}", None) as advance:
+        done = meter.export_events(
+            kind.value,
+            target=output,
+            to=to,
+            token=os.environ.get("METER_EXPORT_TOKEN"),
+            follow=follow,
+            prefix=prefix,
+            customers=known,
+            progress=advance,
+        )
+    where = "standard output" if done.target == "-" else done.target
+    told = "Nothing new." if where is None else f"{done.events:,} events to {where}."
+    left = f" {done.left_out:,} statements have no customer." if done.left_out else ""
+    sys.stderr.write(f"{told}{left}\n")
 
 
 def _side(book: PriceBook) -> "Side":

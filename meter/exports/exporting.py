@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from meter.errors import InputError
-from meter.exports.formats import format_named, opener
+from meter.exports.formats import OpenWriter, format_named, opener
 from meter.exports.summing import Total, Totals
 from meter.exports.tables import Row, Table
 
@@ -47,15 +47,19 @@ def export(
     *,
     tz: str = "UTC",
     progress: Progress | None = None,
+    open_writer: OpenWriter | None = None,
 ) -> Exported:
     """Write the rows to `target`: a path, an open binary file, or "-" for standard output.
+
+    `open_writer` begins the file where the format is none of FORMATS.
 
     A file appears under its name when it is whole; on an error what was there before stays.
 
     Raises: InputError for a format or a target that cannot be.
     """
-    open_writer = opener(format)
-    with _stream(target, format) as stream:
+    pipes = open_writer is not None or format_named(format).pipes
+    open_writer = open_writer or opener(format)
+    with _stream(target, format, pipes) as stream:
         writer = open_writer(stream, table, tz)
         totals = Totals(table)
         try:
@@ -75,11 +79,11 @@ def export(
 
 
 @contextmanager
-def _stream(target: str | Path | BinaryIO, format: str) -> Iterator[BinaryIO]:
+def _stream(target: str | Path | BinaryIO, format: str, pipes: bool) -> Iterator[BinaryIO]:
     if not isinstance(target, (str, Path)):
         yield target
     elif str(target) == STDOUT:
-        if not format_named(format).pipes:
+        if not pipes:
             raise InputError(f"found -o - for {format}, expected a file: {format} is not for pipes")
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
