@@ -27,15 +27,19 @@ class Reloading:
         self._read = read
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked = asyncio.Event()
+        self._was_asked_early = False
 
     def ask(self) -> None:
         """Look now. Safe in the handler of a signal and from other threads."""
+        self._was_asked_early = True
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._asked.set)
 
     async def run(self, services: Services) -> None:
         """Look again and again, until it is cancelled."""
         self._loop = asyncio.get_running_loop()
+        if self._was_asked_early:
+            self._asked.set()
         stored = await self._stored(services)
         while True:
             try:
