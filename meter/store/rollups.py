@@ -34,7 +34,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from meter.store.engine import write_connection
+from meter.store.encoding import Row
+from meter.store.engine import read_connection, write_connection
 from meter.store.feed import parts_after, seal_some, take_number, unsealed
 from meter.store.latest import corrected_events, first_events, latest_events
 from meter.store.schema import (
@@ -53,6 +54,9 @@ DAY_US: Final = 24 * HOUR_US
 
 AT_ONCE: Final = 500
 """How many records one statement takes; a part of the feed has no more."""
+
+_SEALED_AT_ONCE: Final = 100
+"""How many transactions of arrivals one portion takes that a fold seals."""
 
 _PORTION: Final = "rollups: portion"
 _PART: Final = "rollups: part"
@@ -125,8 +129,7 @@ def fold(
     """
     folded = 0
     while most is None or folded < most:
-        with write_connection(engine) as connection:
-            count = _fold_part(connection)
+        count = _fold_part(engine)
         folded += count
         if on_part is not None:
             on_part(folded)
@@ -135,23 +138,54 @@ def fold(
     return folded
 
 
-def _fold_part(connection: Connection) -> int:
-    """Fold the next part of the feed, sealing arrivals when there is none; return its size."""
-    # In this order everywhere: the counter of the feed, then ours.
-    seal_some(connection, at_once=AT_ONCE)
-    portion = take_number(connection, _PORTION, 0)
-    part = take_number(connection, _PART, 0)
-    # A counter begins at 0, which must mean that part 0 of portion 0 is behind us.
-    found = next(parts_after(connection, portion, part - 1), None)
-    if found is None:
-        return 0
-    number, place, sources = found
-    for change in changes(connection, sources):
-        for rollup in ROLLUPS:
-            _add(connection, rollup, change)
-    take_number(connection, _PORTION, number - portion)
-    take_number(connection, _PART, place + 1 - part)
-    return len(sources)
+def _fold_part(engine: Engine) -> int:
+    """Fold the next part of the feed, sealing arrivals when there is none; return its size.
+
+    What is summed never changes, so the sums are made before the ledger is locked, and only added
+    while it is.
+    """
+    while True:
+        with read_connection(engine) as connection:
+            reached = _reached(connection)
+            # Counters begin at 0, which must mean that part 0 of portion 0 is behind us.
+            found = next(parts_after(connection, reached[0], reached[1] - 1), None)
+            added = [] if found is None else _sums(connection, found[2])
+        if found is None:
+            with write_connection(engine) as connection:
+                before = _reached(connection)
+                seal_some(connection, at_once=_SEALED_AT_ONCE)
+                if next(parts_after(connection, before[0], before[1] - 1), None) is None:
+                    return 0
+            continue
+        number, part, sources = found
+        with write_connection(engine) as connection:
+            standing = take_number(connection, _PORTION, 0), take_number(connection, _PART, 0)
+            if standing != reached:
+                continue  # Another process has folded this part meanwhile.
+            for rollup, rows in added:
+                _add(connection, rollup, rows)
+            take_number(connection, _PORTION, number - reached[0])
+            take_number(connection, _PART, part + 1 - reached[1])
+        return len(sources)
+
+
+def _sums(connection: Connection, sources: Sequence[UUID]) -> list[tuple[Rollup, list[Row]]]:
+    """Return the rows that these records add to each rollup."""
+    native = connection.dialect.name == "postgresql"
+    changed = changes(connection, sources)
+    found = []
+    for rollup in ROLLUPS:
+        keys = [column.name for column in rollup.table.c if column.name not in NAMES]
+        rows: dict[tuple[Any, ...], Row] = {}
+        for change in changed:
+            for row in connection.execute(summed(rollup, change, native=native)).mappings():
+                key = tuple(row[name] for name in keys)
+                known = rows.setdefault(key, {name: row[name] for name in keys})
+                for name in NAMES:
+                    known[name] = known.get(name, 0) + int(row[name])
+        # In one order, so that two processes cannot wait for each other.
+        found.append((rollup, [rows[key] for key in sorted(rows)]))
+    return found
 
 
 def changes(connection: Connection, sources: Sequence[UUID]) -> list[Change]:
@@ -230,21 +264,19 @@ def summed(rollup: Rollup, change: Change, *, native: bool) -> Select[Any]:
     """Return a SELECT of what a change adds to a rollup, in the columns of its table."""
     keys, source = keys_of(rollup, change.events, native=native)
     sums = sums_of(change.events, change.sign)
-    # Without a condition SQLite could not tell where an INSERT's own clauses begin.
-    return select(*keys, *sums).select_from(source).where(true()).group_by(*keys)
+    return select(*keys, *sums).select_from(source).group_by(*keys)
 
 
-def _add(connection: Connection, rollup: Rollup, change: Change) -> None:
-    """Add a change to a rollup, in the database."""
+def _add(connection: Connection, rollup: Rollup, rows: list[Row]) -> None:
+    """Add rows to a rollup."""
+    if not rows:
+        return
     native = connection.dialect.name == "postgresql"
     table = rollup.table
-    names = [column.name for column in table.c]
     made = (postgresql if native else sqlite).insert(table)
-    made = made.from_select(names, summed(rollup, change, native=native))
     added = {name: table.c[name] + made.excluded[name] for name in NAMES}
-    connection.execute(
-        made.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=added)
-    )
+    upsert = made.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=added)
+    connection.execute(upsert, rows)
 
 
 def rollups_that_differ(connection: Connection) -> Iterator[tuple[str, str]]:
