@@ -1,6 +1,10 @@
 """Count what the gateway does, for Prometheus. No subject, key or model is a label.
 
+Where OpenTelemetry's conventions for generative AI have a name for a measure it is used, as
+Prometheus writes it: `gen_ai.server.request.duration`, `gen_ai.server.time_to_first_token`.
 Called by `app`.
+
+Source: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/ (2026-11; development).
 """
 
 from bisect import bisect_left
@@ -80,10 +84,12 @@ class Measures(Collector):
             "meter_gateway_in_flight", "Requests being answered.", value=self.in_flight
         )
         yield _histogram(
-            "meter_gateway_seconds", "From a request to the end of its answer.", self._seconds
+            "gen_ai_server_request_duration_seconds",
+            "From a request to the end of its answer.",
+            self._seconds,
         )
         yield _histogram(
-            "meter_gateway_first_byte_seconds",
+            "gen_ai_server_time_to_first_token_seconds",
             "From a request to the first byte of the upstream's answer.",
             self._first_byte_seconds,
         )
@@ -112,7 +118,7 @@ def _times(known: dict[str, _Times], endpoint: str) -> _Times:
 
 
 def _histogram(name: str, text: str, known: Mapping[str, _Times]) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(name, text, labels=("endpoint",))
+    family = HistogramMetricFamily(name, text, labels=("gen_ai_operation_name",))
     for endpoint, times in known.items():
         below = accumulate(times.counts)
         bounds = [*(str(float(bound)) for bound in _SECONDS), "+Inf"]

@@ -44,13 +44,12 @@ def test_times_are_counted_in_every_bucket_that_they_are_not_above():
     for seconds in (0.005, 0.3, 500.0):
         noted(measures, seconds)
     page = lines(measures)
-    name = "meter_gateway_seconds"
+    name, chat = "gen_ai_server_request_duration_seconds", 'gen_ai_operation_name="chat"'
     for bound, count in (("0.005", 1), ("0.25", 1), ("0.5", 2), ("300.0", 2), ("+Inf", 3)):
-        assert f'{name}_bucket{{endpoint="chat",le="{bound}"}} {count}.0' in page
-    assert f'{name}_count{{endpoint="chat"}} 3.0' in page
-    assert f'{name}_sum{{endpoint="chat"}} 500.305' in page
-    assert not [line for line in page if line.startswith("meter_gateway_first_byte_seconds_b")]
+        assert f'{name}_bucket{{{chat},le="{bound}"}} {count}.0' in page
+    assert f"{name}_count{{{chat}}} 3.0" in page
+    assert f"{name}_sum{{{chat}}} 500.305" in page
+    first = "gen_ai_server_time_to_first_token_seconds"
+    assert not [line for line in page if line.startswith(f"{first}_b")]
     noted(measures, 1.0, first_byte_seconds=0.02)
-    assert 'meter_gateway_first_byte_seconds_bucket{endpoint="chat",le="0.025"} 1.0' in lines(
-        measures
-    )
+    assert f'{first}_bucket{{{chat},le="0.025"}} 1.0' in lines(measures)
