@@ -17,6 +17,7 @@ from meter.store.budget_rows import budget_from_row, budget_to_row, lock_budgets
 from meter.store.encoding import AnyRow, clean
 from meter.store.engine import on_cursor
 from meter.store.failures import Interrupted
+from meter.store.feed import arrival_rows
 from meter.store.prepaid import (
     Cause,
     CreditAccount,
@@ -279,8 +280,11 @@ def write_operation(
     """Write what an operation changes: moves, what is left, entries, balances."""
     entries = entries_between(account.name, account.budget.currency or "", cause, changes, 0)
     statements = statements_for(connection.dialect)
+    sources = sorted({entry.source_id for entry in entries})
     with on_cursor(connection) as cursor:
         runner = Runner(cursor, native=connection.dialect.name == "postgresql")
+        if sources:
+            runner.put(statements.add_arrivals, arrival_rows(sources))
         for statement, rows in (
             (statements.add_credit_moves, account.moves),
             (statements.add_entries, [entry_row(entry) for entry in entries]),

@@ -11,7 +11,9 @@ from sqlalchemy import Engine
 
 from meter.core.call import Attribution
 from meter.core.usage import Usage
+from meter.store import rollups
 from meter.store.changes import changes, entries_of_feed
+from meter.store.credit import Credits
 from meter.store.encoding import event_to_row
 from meter.store.engine import open_engine, read_connection, write_connection
 from meter.store.feed import count_sources, last_portion, seal, seal_some, sources_between
@@ -112,6 +114,15 @@ def test_the_entries_of_the_feed_are_those_of_the_ledger(store, engine: Engine) 
     # From 16,000 back to 9,000 nanos.
     (given_back,) = entries_of_feed(engine, after=1, last=last)
     assert (given_back.amount_nanos, given_back.credit) == (7_000, "spend:alice")
+
+
+def test_entries_that_no_call_makes_are_in_the_feed_too(store, engine: Engine) -> None:
+    granted = {"expires_us": None, "reason": "paid", "author": "boss", "now_us": 1}
+    Credits(engine).grant("g1", "alice", 5_000, "USD", **granted)
+    last = seal(engine)
+    (entry,) = entries_of_feed(engine, after=0, last=last)
+    assert (entry.amount_nanos, entry.currency) == (5_000, "USD")
+    assert rollups.fold(engine) == 1
 
 
 def test_many_arrivals_take_several_steps(store, engine: Engine) -> None:
