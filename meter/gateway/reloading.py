@@ -40,7 +40,8 @@ class Reloading:
         self._loop = asyncio.get_running_loop()
         if self._was_asked_early:
             self._asked.set()
-        stored = await self._stored(services)
+        # What changed since the gateway was made is taken up at the first look.
+        stored: dict[str, object] | None = None
         while True:
             try:
                 async with asyncio.timeout(SECONDS):
@@ -68,6 +69,8 @@ class Reloading:
             found = await loop.run_in_executor(services.threads, self._read)
         except MeterError as error:
             logger.error("the upstreams stay as they were: %s", error)
+            return
+        if found.listed == services.router.upstreams.listed:
             return
         services.router.upstreams = found
         names = ", ".join(each.name for each in found.listed)
