@@ -107,6 +107,8 @@ def test_a_filter_changes_the_figures_and_stands_in_the_address(visitor: Visitor
     visitor.open("/?period=90d")
     everything = visitor.figures()
     visitor.choose("User", "alice")
+    visitor.page.wait_for_url(re.compile("subject=alice"))
+    visitor.settle()
     narrowed = visitor.figures()
     assert int(narrowed["Calls"].replace(",", "")) < int(everything["Calls"].replace(",", ""))
     assert "subject=alice" in visitor.page.url
