@@ -104,7 +104,7 @@ def _show_unsettled(viewer: Viewer, asked: Question) -> None:
                 "user": call.subject or t("nobody"),
                 "model": call.model or t("unknown_model"),
                 "estimated": call.estimated_input_tokens,
-                "bound": figures.money(data.amount(call.bound_cost_nanos), call.currency),
+                "bound": figures.money(data.amount(call.bound_cost_nanos), call.bound_currency),
                 "outcome": value(call.outcome),
                 "id": str(call.id),
             }

@@ -230,7 +230,7 @@ def _show_fields(viewer: Viewer, call: CallRow) -> None:
     pairs = [(t(f"field.{name}"), str(text)) for name, text in fields.items() if text]
     bound = data.amount(call.bound_cost_nanos)
     if bound is not None and viewer.sees_everything:
-        pairs.append((t("call.bound"), figures.exact(bound, call.currency)))
+        pairs.append((t("call.bound"), figures.exact(bound, call.bound_currency)))
     _show_pairs(pairs, t("call.field"), t("call.value"))
 
 

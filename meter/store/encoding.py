@@ -247,7 +247,6 @@ def event_to_row(event: UsageEvent, *, swept: bool = False) -> Row:
     call = event.call
     row = _common(call)
     charge = charge_to_row(event.charge)
-    comparable = charge["currency"] is not None and call.bound.currency == event.charge.currency
     row.update(charge)
     if event.listed is None and event.billed is None:
         row.update(NO_BOOKS)
@@ -257,7 +256,7 @@ def event_to_row(event: UsageEvent, *, swept: bool = False) -> Row:
     row.update(
         operation_id=None if call.operation_id == call.id else call.operation_id,
         issuer=_common_text(event.issuer),
-        bound_cost_nanos=_fitting(call.bound.cost_nanos) if comparable else None,
+        bound_cost_nanos=_fitting(call.bound.cost_nanos) if _keeps_bound(event) else None,
         ended_us=event.ended_us,
         first_byte_us=event.first_byte_us,
         outcome=OUTCOME_NUMBERS[event.outcome],
@@ -273,6 +272,16 @@ def event_to_row(event: UsageEvent, *, swept: bool = False) -> Row:
         defects=to_json([clean(text) for text in event.defects]) if event.defects else None,
     )
     return row
+
+
+def _keeps_bound(event: UsageEvent) -> bool:
+    """Whether a reader can tell the currency of the call's bound: that of the charge, or its card.
+
+    A call without a cost has no currency of its own, but the card that would have rated it has.
+    """
+    if event.charge.currency is None:
+        return event.charge.card_id is not None
+    return event.call.bound.currency == event.charge.currency
 
 
 def event_from_row(row: AnyRow) -> UsageEvent:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, Subquery, and_, case, exists, func, select
 
 from meter.store.encoding import BOOK_COLUMNS, ENDING_COLUMNS
-from meter.store.schema import corrections, routes, usage_events
+from meter.store.schema import corrections, rate_cards, routes, usage_events
 
 WHOLE_TRUTH = (
     "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens",
@@ -28,7 +28,10 @@ def first_events() -> Select[Any]:
 
 @cache
 def latest_events() -> Subquery:
-    """Return the events with their latest corrections, and `corrections`, the number of these."""
+    """Return the events with their latest corrections, and `corrections`, the number of these.
+
+    `bound_currency` is what `bound_cost_nanos` is in.
+    """
     later = corrections.alias("later")
     is_latest = ~exists().where(
         later.c.call_id == corrections.c.call_id, later.c.number > corrections.c.number
@@ -37,7 +40,9 @@ def latest_events() -> Subquery:
         corrections, and_(corrections.c.call_id == usage_events.c.call_id, is_latest)
     )
     number = func.coalesce(corrections.c.number, 0).label("corrections")
-    return select(*_corrected(), number).select_from(joined).subquery("events")
+    of_card = select(rate_cards.c.currency).where(rate_cards.c.id == routes.c.rate_card_id)
+    bound = func.coalesce(routes.c.currency, of_card.scalar_subquery()).label("bound_currency")
+    return select(*_corrected(), number, bound).select_from(joined).subquery("events")
 
 
 def corrected_events(condition: ColumnElement[bool]) -> Subquery:

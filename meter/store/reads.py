@@ -32,7 +32,8 @@ from meter.store.engine import read_connection
 from meter.store.filters import where
 from meter.store.grouping import sorting_key
 from meter.store.latest import latest_events
-from meter.store.schema import balances, open_calls, rate_cards, routes
+from meter.store.rollups import HOUR_US
+from meter.store.schema import balances, open_calls, rate_cards, routes, usage_hours
 from meter.store.types import BASES, BASIS_NUMBERS, OUTCOME_NUMBERS, OUTCOMES
 from meter.store.usage_sums import UsageRow, usage
 
@@ -54,6 +55,7 @@ __all__ = [
     "standing",
     "subjects",
     "timings",
+    "unsettled",
     "usage",
 ]
 
@@ -66,9 +68,11 @@ class CallRow:
 
     `state` is "settled", "unsettled" (nobody knows its usage) or "in_flight"; a call in flight
     has no end, outcome, basis or cost yet. Times are microseconds UTC, costs nanos; None means
-    unknown. `unpriced` says why there is no cost. `corrections` counts those applied. `listed` is
-    the charge at the published price and `billed` what the subject owes, without lines; where a
-    price book says nothing of its own they are the cost, and `is_resold` is false.
+    unknown. `unpriced` says why there is no cost. `bound_cost_nanos` is the most that it could
+    cost, in `bound_currency`, which is known before the call has a `currency`. `corrections` counts
+    those applied. `listed` is the charge at the published price and `billed` what the subject owes,
+    without lines; where a price book says nothing of its own they are the cost, and `is_resold` is
+    false.
     """
 
     id: UUID
@@ -99,6 +103,7 @@ class CallRow:
     counted_output_tokens: int | None
     provider_cost_nanos: int | None
     bound_cost_nanos: int | None
+    bound_currency: str | None
     service_tier: str | None
     traits: tuple[tuple[str, str], ...]
     response_id: str | None
@@ -194,6 +199,30 @@ def calls(
         for table, make in tables
     ]
     return _stream_calls(engine, chosen, limit)
+
+
+def unsettled(engine: Engine, *, until_us: int) -> Iterator[CallRow]:
+    """Yield the calls that started before then and whose usage nobody knows, the oldest first.
+
+    Those that are in the rollups, which say in which hours to look. What the caller writes between
+    two calls is in nobody's way: nothing is being read by then. Raises: StoreUnavailable.
+    """
+    hours = (
+        select(usage_hours.c.started_us)
+        .where(usage_hours.c.started_us < until_us)
+        .group_by(usage_hours.c.started_us)
+        .having(func.sum(usage_hours.c.unknown) > 0)
+        .order_by(usage_hours.c.started_us)
+    )
+    with read_connection(engine) as connection:
+        starts_us = list(connection.execute(hours).scalars())
+    for since_us in starts_us:
+        yield from list(
+            calls(
+                engine, since_us=since_us, until_us=min(until_us, since_us + HOUR_US),
+                newest_first=False, basis=Basis.UNKNOWN.value,
+            )
+        )  # fmt: skip
 
 
 _STATES = ("ended", "in_flight", "any")
@@ -456,5 +485,9 @@ def _of_both(row: AnyRow) -> dict[str, Any]:
         "started_us", "provider", "issuer", "endpoint", "model_requested", "subject", "key_id",
         "rate_card_id", "estimated_input_tokens", "bound_cost_nanos", "path", "upstream",
     )  # fmt: skip
-    tags = pairs_from_json(row["tags"])
-    return {name: row[name] for name in same} | {"tags": tags, "streaming": bool(row["streaming"])}
+    return {
+        **{name: row[name] for name in same},
+        "bound_currency": row["bound_currency"] if "bound_currency" in row else row["currency"],
+        "tags": pairs_from_json(row["tags"]),
+        "streaming": bool(row["streaming"]),
+    }

@@ -120,8 +120,8 @@ usage_events = Table(
 id. The usage is in the five token columns and in `other_units` (JSON of the quantities without a
 column; null: the usage is unknown). `outcome` and `basis` are numbered in `types`. `swept` is 1
 when nobody saw the call's end and the sweep wrote the row. `bound_cost_nanos` is in the currency
-of the charge. `list_nanos` and `billed_nanos` are null where the route names no card of that price
-book: the amount is the cost then.
+of the charge, of its rate card where it has none. `list_nanos` and `billed_nanos` are null where
+the route names no card of that price book: the amount is the cost then.
 """
 
 routes = Table(

@@ -34,7 +34,7 @@ from meter.store.encoding import (
     usage_to_row,
 )
 from meter.store.types import BASIS_NUMBERS, OUTCOME_NUMBERS
-from tests.store.examples import CARD, NOON_US, a_call, an_event, call_id
+from tests.store.examples import CARD, NOON_US, a_call, an_event, an_unknown_end, call_id
 
 texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=12)
 some_text = st.none() | texts
@@ -316,6 +316,15 @@ def test_an_amount_above_what_can_be_summed_is_unpriced() -> None:
 def test_a_bound_in_another_currency_is_not_kept_with_the_event() -> None:
     call = a_call(bound=Bound(1, 1, 5, "EUR"))
     assert event_to_row(an_event(call))["bound_cost_nanos"] is None
+
+
+def test_a_bound_is_kept_where_the_card_says_its_currency() -> None:
+    unknown = an_unknown_end(a_call(bound=Bound(1, 1, 5, "USD")))
+    row = event_to_row(unknown)
+    assert (row["currency"], row["rate_card_id"], row["bound_cost_nanos"]) == (None, CARD.id, 5)
+    assert event_to_row(event_from_row(row)) == row
+    without_a_card = replace(unknown, charge=Charge((), None, None, None, "no price"))
+    assert event_to_row(without_a_card)["bound_cost_nanos"] is None
 
 
 @given(st.recursive(st.none() | st.integers(-(2**70), 2**70) | st.text(),

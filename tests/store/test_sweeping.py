@@ -61,6 +61,7 @@ def test_an_expired_call_becomes_unsettled_and_frees_its_hold(
         "unsettled", Outcome.TIMED_OUT, Basis.UNKNOWN,
     )  # fmt: skip
     assert (found.usage, found.cost_nanos, found.estimated_input_tokens) == (None, None, 4)
+    assert (found.bound_cost_nanos, found.bound_currency, found.currency) == (50_000, "USD", None)
     assert standing(engine) == Standing()
     assert reads.count_open(engine) == 0
     assert store.sweep(NOON_US + HOUR_US) == 0
