@@ -29,7 +29,9 @@ class Settings:
     ("spool"); the file `spool_path` keeps what the ledger cannot take, and is replayed when it is
     back. `settle_before_last_byte`: hand out the end of an answer only when its record is durable.
     `hold_seconds`: how long a call may be in flight
-    before its holds expire and it is listed as unsettled. `store_seconds`: how long a call
+    before its holds expire and it is listed as unsettled. `on_unsettled`: what becomes of such a
+    call `unsettled_seconds` after its start: it stays listed ("list"), owes its prompt as it was
+    counted ("estimate"), or owes nothing ("nothing"). `store_seconds`: how long a call
     waits for the ledger. `hold_wait_seconds`: how long a call that does not fit only because of
     money that other calls in flight hold waits for them to end. `clock_skew_seconds`: how far this
     machine's clock may be from the one of the ledger's server. `inject_usage`: ask streams for
@@ -66,6 +68,8 @@ class Settings:
     spool_path: str = "meter.spool"
     settle_before_last_byte: bool = True
     hold_seconds: int = 3600
+    on_unsettled: Literal["list", "estimate", "nothing"] = "list"
+    unsettled_seconds: int = 86_400
     store_seconds: int = 30
     hold_wait_seconds: int = 2
     clock_skew_seconds: int = 60

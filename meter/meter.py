@@ -25,7 +25,8 @@ from meter.attribution import present
 from meter.config import Settings, load_settings
 from meter.core.budgets import Budget, Measure, Scope, ScopeKind
 from meter.core.money import nanos_from_text
-from meter.core.rates import datetime_of, microseconds_of
+from meter.core.rates import microseconds_of
+from meter.core.usage import Usage
 from meter.core.windows import Window
 from meter.errors import InputError
 
@@ -89,6 +90,10 @@ class Meter:
         self._imported = ImportedPrices(self.prices, self._ledger.price_files)
         try:
             self._imported.refresh()
+            if not read_only and self.settings.on_unsettled != "list":
+                from meter.reports.settling import settle_as_set
+
+                settle_as_set(self._ledger, self.prices, self.settings)
         except BaseException:
             self._ledger.close()
             raise
@@ -658,10 +663,9 @@ class Meter:
         the call was corrected meanwhile.
         """
         from meter.core.call import Basis
-        from meter.core.usage import Usage
         from meter.reports.settling import settled_by_hand
 
-        quantities = Usage({name: _quantity(name, given) for name, given in usage.items()})
+        quantities = _quantities(usage)
         known = next(self.calls(id=str(call_id)), None)
         if known is None:
             raise InputError(f"found no ended call {call_id}, expected one that `calls` lists")
@@ -689,27 +693,28 @@ class Meter:
         owed), or a function that says what a call has used, None where it does not know: a bill,
         for one. Only calls that started longer ago than `older_than` are looked at. Doing it again
         changes nothing: what is settled is not unsettled.
+        One whose end comes meanwhile is left as that says.
 
-        Raises: InputError for a policy that does not exist, ConflictingWrite when such a call was
-        corrected meanwhile.
+        Raises: InputError for a policy that does not exist.
         """
         from meter.clock import now_us
-        from meter.reports.settling import owed_by_policy
+        from meter.reports.settling import owed_by_policy, settle_unsettled
 
-        until = datetime_of(now_us()) - older_than
-        settled, left = [], 0
-        for call in list(self.calls(until=until, limit=None, newest_first=False, basis="unknown")):
-            name = policy if isinstance(policy, str) else getattr(policy, "__name__", "a function")
-            used: Mapping[str, Any] | None
-            used = owed_by_policy(policy, call) if isinstance(policy, str) else policy(call)
-            if used is None:
-                left += 1
-                continue
-            reason = f"nobody saw how this call ended; settled by policy: {name}"
-            settled.append(
-                self.settle(call.id, used, reason=reason, author=author, basis="estimated")
-            )
-        return settled, left
+        def used(call: "CallRow") -> Usage | None:
+            if isinstance(policy, str):
+                return owed_by_policy(policy, call)
+            found = policy(call)
+            return None if found is None else _quantities(found)
+
+        settled, left = settle_unsettled(
+            self._ledger,
+            self.prices,
+            used,
+            name=policy if isinstance(policy, str) else getattr(policy, "__name__", "a function"),
+            until_us=now_us() - older_than // timedelta(microseconds=1),
+            author=author,
+        )
+        return [next(self.calls(id=str(call_id))) for call_id in settled], left
 
     def reconcile(
         self,
@@ -786,6 +791,11 @@ def _interval(
         None if since is None else microseconds_of(since),
         None if until is None else microseconds_of(until),
     )
+
+
+def _quantities(usage: Mapping[str, int | str | Decimal]) -> Usage:
+    """Return quantities by unit as usage. Raises: InputError, UnitError."""
+    return Usage({name: _quantity(name, given) for name, given in usage.items()})
 
 
 def _quantity(name: str, given: int | str | Decimal) -> int | Decimal:

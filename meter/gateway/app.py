@@ -271,6 +271,11 @@ class Gateway:
                 )
                 if found:
                     logger.warning("%d calls were lost and are listed as unsettled", found)
+                settled = await loop.run_in_executor(
+                    self.services.threads, self.services.settle_unsettled
+                )
+                if settled:
+                    logger.warning("%d unsettled calls were settled by policy", settled)
                 await loop.run_in_executor(self.services.threads, self.services.imported.refresh)
                 if not self.services.tenants.is_shared:
                     await look_after(self.services)

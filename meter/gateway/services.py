@@ -5,6 +5,7 @@ Made by `app`, used by `relay` and `listing`.
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -19,12 +20,14 @@ from meter.gateway.upstreams import Upstreams
 from meter.imported import ImportedPrices
 from meter.pipeline import Pipeline
 from meter.prices.book import PriceBook
+from meter.reports.settling import settle_as_set
 from meter.store.ledger import Ledger
 
 logger = logging.getLogger("meter.gateway")
 
 _THREADS: Final = 4
 _ENDING_SECONDS: Final = 10
+_SETTLE_SECONDS: Final = 3600
 
 
 class Services:
@@ -45,6 +48,7 @@ class Services:
         self.imported = ImportedPrices(pipeline.prices, ledger.price_files)
         self.retries = Retries()
         self.client = Client()
+        self._settles_s = 0.0
         self._endings: set[asyncio.Task[None]] = set()
 
     def spawn(self, ending: Coroutine[Any, Any, None]) -> None:
@@ -52,6 +56,17 @@ class Services:
         task = asyncio.create_task(ending, name="meter-ending")
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)
+
+    def settle_unsettled(self) -> int:
+        """Settle the unsettled calls as the settings say, now and then; return how many.
+
+        Raises: StoreUnavailable.
+        """
+        settings, now_s = self.pipeline.settings, time.monotonic()
+        if now_s < self._settles_s:
+            return 0
+        self._settles_s = now_s + min(settings.unsettled_seconds, _SETTLE_SECONDS)
+        return settle_as_set(self.ledger, self.pipeline.prices, settings)
 
     async def close(self) -> None:
         """Wait for the calls that are ending, bounded, and close the session."""

@@ -18,6 +18,8 @@ from meter.store.types import BASIS_NUMBERS
 
 LATE_SETTLE = "late settle"
 """The author of a correction that a call made whose end came after the sweep."""
+POLICY_SETTLE = "policy settle"
+"""Of what the id of the correction is made that a policy makes of an unsettled call."""
 LATER_LOOK = "later look"
 """The author of a correction that settles a receipt: a call has shown what the work used."""
 
@@ -50,18 +52,24 @@ def late_settle_id(call_id: UUID) -> UUID:
     return uuid5(call_id, LATE_SETTLE)
 
 
+def policy_settle_id(call_id: UUID) -> UUID:
+    """Return the id of the correction by which a policy settles this call, once."""
+    return uuid5(call_id, POLICY_SETTLE)
+
+
 def settle_receipt(batch: Batch, call_id: UUID, shown: UsageEvent) -> None:
     """Settle the receipt of some work, now that another call has shown and billed what it used.
 
     The receipt itself owes nothing. One that says something of its own by now stays as it is, as
-    does one that is written in this very batch.
+    does one that is written in this very batch; what a policy guessed of it is no word of its own.
     """
     known = None if call_id in batch.events else batch.event(call_id)
     if known is None or call_id == shown.call.id:
         return
     earlier = batch.runner.ask(batch.statements.corrections_of, id=call_id)
     before = earlier[-1] if earlier else known
-    if before["basis"] != BASIS_NUMBERS[Basis.UNKNOWN]:
+    is_guess = bool(earlier) and before["id"] == policy_settle_id(call_id)
+    if before["basis"] != BASIS_NUMBERS[Basis.UNKNOWN] and not is_guess:
         return
     settled = Correction(
         id=uuid5(call_id, LATER_LOOK),

@@ -223,6 +223,11 @@ class Ledger:
             **filters,
         )
 
+    def unsettled(self, until_us: int) -> Iterator[CallRow]:
+        """Yield the calls that started before then and whose usage nobody knows."""
+        self.fold()
+        return reads.unsettled(self._engine, until_us=until_us)
+
     def models(self) -> list[tuple[str, str]]:
         """Return (provider, model) of every model that a call ever asked for."""
         return reads.models(self._engine)
