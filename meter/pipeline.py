@@ -8,13 +8,15 @@
     call.judge(verdict)                 None, or the refusal to hand to the client
     call.start(status, headers)         the answer begins
     call.feed(data) -> bytes            each chunk, as it passes by
-    call.finish()   -> bytes            what was held back, once the body ended
+    call.finish()                       the body ended
     call.close(outcome) -> future       exactly once: settled, rated, recorded
+    call.release()  -> chunks           what waited for the record, each as it came
 """
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from typing import Final
 from uuid import UUID
 
 from meter.clock import new_id, now_us
@@ -37,6 +39,9 @@ from meter.tokens.outputs import OutputTally
 
 HEAVY_BODY_BYTES = 32_768
 """A request body above this size is estimated off the event loop."""
+
+HELD_BYTES: Final = 1_048_576
+"""How much of an answer that seemed whole and goes on waits for its end; the rest is handed on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +131,9 @@ class OpenCall:
     """One call on its way. Not thread-safe; used by one task or thread at a time."""
 
     __slots__ = (
-        "_card", "_closing", "_estimated", "_first_byte_us", "_held", "_observer", "_pipeline",
-        "_pricing", "_started", "_status", "_tally", "call", "dialect", "reading", "request_body",
+        "_card", "_closing", "_estimated", "_first_byte_us", "_held", "_held_bytes", "_observer",
+        "_pipeline", "_pricing", "_started", "_status", "_tally", "call", "dialect", "reading",
+        "request_body",
     )  # fmt: skip
 
     def __init__(
@@ -157,7 +163,8 @@ class OpenCall:
         self._status: int | None = None
         self._estimated: tuple[str, int] | None = None
         self._first_byte_us: int | None = None
-        self._held = b""
+        self._held: list[bytes] = []
+        self._held_bytes = 0
         self._closing: Future[None] | None = None
 
     @property
@@ -177,7 +184,7 @@ class OpenCall:
 
     @property
     def ended(self) -> bool:
-        """Whether the answer's own end has been fed: close before handing that chunk out."""
+        """Whether the answer's own end has been fed: close, then hand out what waits."""
         return self._observer.ended
 
     @property
@@ -266,10 +273,14 @@ class OpenCall:
         try:
             self._observer.start(status, headers)
         except Exception as error:
-            self._held = self._unread(error)
+            # Nothing was fed, so nothing was kept back.
+            self._unread(error)
 
     def feed(self, data: bytes) -> bytes:
-        """Observe a chunk of the answer's body; return the bytes to hand to the client."""
+        """Observe a chunk of the answer's body; return the bytes to hand to the client at once.
+
+        From the chunk on that makes the answer whole they wait for its record: see `release`.
+        """
         if self._first_byte_us is None and data:
             self._first_byte_us = now_us()
         observer = self._observer
@@ -278,23 +289,31 @@ class OpenCall:
         except Exception as error:
             handed = self._unread(error) + data
             observer = self._observer
-        if self._held:
-            handed, self._held = self._held + handed, b""
-        if observer.finished and not observer.ended:
-            # The answer is whole but names no end: its last bytes wait for the end of the body,
-            # so that they leave only when the call is recorded.
-            self._held = handed
-            return b""
+        if observer.finished or observer.ended or self._held:
+            return self._hold(handed)
         return handed
 
-    def finish(self) -> bytes:
-        """End the answer's body; return bytes that were held back."""
+    def finish(self) -> None:
+        """End the answer's body: close, then hand out what waits."""
         try:
-            handed = self._held + self._observer.finish()
+            self._hold(self._observer.finish())
         except Exception as error:
-            handed = self._held + self._unread(error)
-        self._held = b""
-        return handed
+            self._hold(self._unread(error))
+
+    def release(self) -> list[bytes]:
+        """Return the chunks that waited for the record, as they came; each is returned once."""
+        released, self._held, self._held_bytes = self._held, [], 0
+        return released
+
+    def _hold(self, handed: bytes) -> bytes:
+        """Keep a chunk back; return the earlier ones where the answer goes on for too long."""
+        too_many = b""
+        if self._held_bytes > HELD_BYTES:
+            too_many = b"".join(self.release())
+        if handed:
+            self._held.append(handed)
+            self._held_bytes += len(handed)
+        return too_many
 
     def close(self, outcome: Outcome, *, on_this_thread: bool = False) -> Future[None]:
         """End the call, exactly once; a second close returns the first one's future.

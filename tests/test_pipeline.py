@@ -10,7 +10,7 @@ from meter.core.budgets import Refusal
 from meter.core.call import Attribution, Basis, Observation, Outcome
 from meter.core.rates import Missing, Pricing, Rate, RateCard
 from meter.core.usage import Usage
-from meter.pipeline import Pipeline
+from meter.pipeline import HELD_BYTES, Pipeline
 from meter.providers.registry import dialect_named
 
 CARD = RateCard(
@@ -76,9 +76,10 @@ def opened(
 def answered(call, body, status=200, content_type="application/json", outcome=Outcome.COMPLETED):
     assert call.judge(call.reserve().result()) is None
     call.start(status, {"content-type": content_type})
-    handed = call.feed(body) + call.finish()
+    handed = call.feed(body)
+    call.finish()
     call.close(outcome).result()
-    return handed
+    return handed + b"".join(call.release())
 
 
 def sse(*payloads):
@@ -440,10 +441,26 @@ class Breaking:
         return Observation(status=200, usage=Usage(input_tokens=1))
 
 
+def test_an_answer_that_goes_on_after_it_seemed_whole_is_not_kept_for_ever():
+    call = opened(RememberingStore())
+    call.start(200, {"content-type": "text/event-stream"})
+    whole = sse({**delta("Hi"), "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    assert call.feed(whole) == b""
+    kept, passed, more = len(whole), b"", b": a comment\n\n" * 10_000
+    for _ in range(50):
+        passed += call.feed(more)
+        kept += len(more)
+        assert kept - len(passed) <= HELD_BYTES + 2 * len(more)
+    call.finish()
+    call.close(Outcome.COMPLETED).result()
+    assert passed + b"".join(call.release()) == whole + more * 50
+    assert call.release() == []
+
+
 @pytest.mark.parametrize(
     ("step", "handed"),
     [
-        ("start", b"|heldabcdef"),
+        ("start", b"abcdef"),
         ("feed", b"|heldabcdef"),
         ("finish", b"abcdef"),
         ("result", b"abcdef|held"),
@@ -455,8 +472,10 @@ def test_a_fault_of_our_own_reaches_the_record_and_not_the_client(step, handed):
     call._observer = Breaking(step)
     call.start(200, {})
     # What was kept back of the bytes before this call's goes out before them, and nothing is lost.
-    assert call.feed(b"abc") + call.feed(b"def") + call.finish() == handed
+    passed = call.feed(b"abc") + call.feed(b"def")
+    call.finish()
     call.close(Outcome.COMPLETED).result()
+    assert passed + b"".join(call.release()) == handed
     (event,) = store.settled
     assert event.defects == ("a fault of the meter's own: TypeError: unhashable type: 'list'",)
     assert (event.status, event.basis) == (200, Basis.ESTIMATED)

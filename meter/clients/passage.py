@@ -49,22 +49,26 @@ class Passage:
             self._at_rest = False
             for chunk in self._chunks:
                 passed = call.feed(chunk)
-                if call.ended:
-                    if not settled:
-                        exchange.settle(call, Outcome.COMPLETED, self._settings)
-                        settled = True
-                    passed, held = held + passed, b""
-                elif self._looks_ahead:
+                if self._looks_ahead:
                     passed, held = held, passed
                 if passed:
                     self._at_rest = True
                     yield passed
                     self._at_rest = False
-            held += call.finish()
+                if call.ended:
+                    if not settled:
+                        exchange.settle(call, Outcome.COMPLETED, self._settings)
+                        settled = True
+                    for waited in call.release():
+                        self._at_rest = True
+                        yield waited
+                        self._at_rest = False
+            call.finish()
             if not settled:
                 exchange.settle(call, Outcome.COMPLETED, self._settings)
-            if held:
-                yield held
+            for waited in (held, *call.release()):
+                if waited:
+                    yield waited
         except GeneratorExit:
             self.close()
             raise
@@ -134,22 +138,26 @@ class AsyncPassage:
             self._at_rest = False
             async for chunk in self._chunks:
                 passed = call.feed(chunk)
-                if call.ended:
-                    if not settled:
-                        await exchange.settle_async(call, Outcome.COMPLETED, self._settings)
-                        settled = True
-                    passed, held = held + passed, b""
-                elif self._looks_ahead:
+                if self._looks_ahead:
                     passed, held = held, passed
                 if passed:
                     self._at_rest = True
                     yield passed
                     self._at_rest = False
-            held += call.finish()
+                if call.ended:
+                    if not settled:
+                        await exchange.settle_async(call, Outcome.COMPLETED, self._settings)
+                        settled = True
+                    for waited in call.release():
+                        self._at_rest = True
+                        yield waited
+                        self._at_rest = False
+            call.finish()
             if not settled:
                 await exchange.settle_async(call, Outcome.COMPLETED, self._settings)
-            if held:
-                yield held
+            for waited in (held, *call.release()):
+                if waited:
+                    yield waited
         except GeneratorExit:
             await self.aclose()
             raise

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import httptools
 
+from meter.gateway.http.connection import Part
 from meter.gateway.line import Line, RawHeaders, too_slow
 from meter.gateway.rejections import ClientLeft, Rejected
 
@@ -77,7 +78,7 @@ class DirectLine(Line):
     """A client on a connection of our own, for one request."""
 
     __slots__ = (
-        "_body", "_body_bytes", "_body_error", "_chunked", "_connection", "_expects",
+        "_body", "_body_bytes", "_body_error", "_chunk_left", "_chunked", "_connection", "_expects",
         "_is_head", "_is_read", "_is_taken", "_left", "_on_leaving", "_out", "_out_bytes",
         "_waiter", "is_answered", "keeps_alive", "scope",
     )  # fmt: skip
@@ -108,6 +109,7 @@ class DirectLine(Line):
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._chunked = False
+        self._chunk_left = 0
         self._left: int | None = None
 
     # The body.
@@ -240,7 +242,7 @@ class DirectLine(Line):
         """Send bytes of the body, waiting while the client takes none. Raises: ClientLeft."""
         if self.is_gone:
             raise ClientLeft
-        if not self._add(data) or (is_last and self._left):
+        if not self._add(data) or (is_last and (self._left or self._chunk_left)):
             # The head said another length: what was sent cannot be put right.
             self._connection.close()
             raise ClientLeft
@@ -268,7 +270,7 @@ class DirectLine(Line):
         if self._is_head or not data:
             return True
         if self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
+            data = self._in_chunks(data)
         elif self._left is not None:
             if self._left < len(data):
                 return False
@@ -276,6 +278,19 @@ class DirectLine(Line):
         self._out.append(data)
         self._out_bytes += len(data)
         return True
+
+    def _in_chunks(self, data: bytes) -> bytes:
+        """Frame bytes: a chunk of their own, and what ends one whose first part came before."""
+        left = self._chunk_left
+        if not left:
+            if not isinstance(data, Part):
+                return b"%x\r\n%b\r\n" % (len(data), data)
+            self._chunk_left = data.left
+            return b"%x\r\n%b" % (len(data) + data.left, data)
+        rest = data[left:]
+        self._chunk_left = max(0, left - len(data))
+        framed = data if self._chunk_left else data[:left] + b"\r\n"
+        return framed + self._in_chunks(rest) if rest else framed
 
     def flush(self) -> None:
         """Send what was put."""

@@ -282,11 +282,15 @@ class Relay:
             self.outcome = _outcome_of(error)
             logger.info("call %s broke off: %s", call.call.id, _described(error))
             return
-        rest = await self._shown(call.finish(), is_last=True)
+        call.finish()
         await self._settle(call, Outcome.CLIENT_CLOSED if self._left(call) else Outcome.COMPLETED)
         line.stop_watching()
         await self._forget_deleted()
-        await line.write(rest, is_last=True)
+        for piece in call.release():
+            await self._give(piece)
+        if self._showing is not None:
+            await self._give(b"", is_last=True)
+        await line.write(b"", is_last=True)
 
     async def _forget_deleted(self) -> None:
         place, status = self._place, self.status
@@ -301,40 +305,45 @@ class Relay:
         line = self._line
         if self.first_byte_s is None and taken:
             self.first_byte_s = time.monotonic() - self._begun_s
+        if call.reading.strip_usage:
+            # What may be taken out of a chunk's rest is not known: its size is not announced.
+            taken = [bytes(data) for data in taken]
         for data in taken:
             self._received_bytes += len(data)
             passed = call.feed(data)
-            if self._showing is not None:
-                passed = await self._shown(passed)
+            if passed and (self._showing is not None or not line.put(passed)):
+                await self._give(passed)
+            if call.ended:
+                if not self._is_settled and not line.is_gone:
+                    line.flush()
+                    await self._settle(call, Outcome.COMPLETED)
+                for piece in call.release():
+                    await self._give(piece)
             if line.is_gone:
                 self._drained_bytes += len(data)
                 if self._drained_bytes > self._settings.drain_bytes:
                     raise ClientLeft
-                continue
-            if call.ended and not self._is_settled:
-                line.flush()
-                await self._settle(call, Outcome.COMPLETED)
-            if passed and not line.put(passed):
-                await line.write(passed)
 
-    async def _shown(self, passed: bytes, *, is_last: bool = False) -> bytes:
-        """Return what may be handed out: objects that it shows have their owner by then."""
-        showing = self._showing
-        if showing is None:
-            return passed
-        passed = showing.feed(passed)
-        if is_last:
-            passed += showing.finish()
-        if showing.named:
-            assert self.upstream is not None
-            named, showing.named = showing.named, []
-            try:
-                await self._services.tenants.own(
-                    self._key.subject, self._key.id, self.upstream, named
-                )
-            except StoreError as error:
-                logger.error("new objects have no owner, nobody will see them: %s", error)
-        return passed
+    async def _give(self, piece: bytes, *, is_last: bool = False) -> None:
+        """Hand a piece out as soon as the objects that it shows have their owner."""
+        line, showing = self._line, self._showing
+        pieces = [piece]
+        if showing is not None:
+            pieces = showing.finish() if is_last else showing.feed(piece)
+            await self._own(showing)
+        for each in pieces:
+            if not line.is_gone and not line.put(each):
+                await line.write(each)
+
+    async def _own(self, showing: Showing) -> None:
+        if not showing.named:
+            return
+        assert self.upstream is not None
+        named, showing.named = showing.named, []
+        try:
+            await self._services.tenants.own(self._key.subject, self._key.id, self.upstream, named)
+        except StoreError as error:
+            logger.error("new objects have no owner, nobody will see them: %s", error)
 
     def _left(self, call: OpenCall) -> bool:
         return self._line.is_gone and not self._is_settled

@@ -174,44 +174,48 @@ class Showing:
         self._place = place
         self._method = method
         self._is_stream = is_stream
-        self._kept = bytearray()
+        # The line that is under way, and a whole answer's pieces.
+        self._line = bytearray()
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
         self._gave_up = False
 
-    def feed(self, data: bytes) -> bytes:
-        """Take a piece of the body; return what may be handed out now."""
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take a piece of the body; return the pieces that may be handed out now."""
         if self._gave_up:
-            return data
-        self._kept += data
+            return [data]
         if self._is_stream:
+            self._line += data
             self._read_lines()
-            return data
-        if len(self._kept) <= _LONGEST_BYTES:
-            return b""
+            return [data]
+        self._kept.append(data)
+        self._kept_bytes += len(data)
+        if self._kept_bytes <= _LONGEST_BYTES:
+            return []
         logger.warning("an answer is too large to be searched for stored objects")
         self._gave_up = True
         return self._taken()
 
-    def finish(self) -> bytes:
-        """End the body; return what was kept back."""
+    def finish(self) -> list[bytes]:
+        """End the body; return the pieces that were kept back."""
         if self._gave_up or self._is_stream:
-            return b""
-        answer = mapping(decoded(bytes(self._kept))[0])
+            return []
+        answer = mapping(decoded(b"".join(self._kept))[0])
         self.named += shown_in(self._place, self._method, answer)
         return self._taken()
 
-    def _taken(self) -> bytes:
-        taken = bytes(self._kept)
-        self._kept.clear()
+    def _taken(self) -> list[bytes]:
+        taken, self._kept = self._kept, []
         return taken
 
     def _read_lines(self) -> None:
-        end = self._kept.rfind(b"\n")
+        end = self._line.rfind(b"\n")
         if end < 0:
-            if len(self._kept) > _LONGEST_LINE:
-                self._kept.clear()
+            if len(self._line) > _LONGEST_LINE:
+                self._line.clear()
             return
-        lines = bytes(self._kept[: end + 1])
-        del self._kept[: end + 1]
+        lines = bytes(self._line[: end + 1])
+        del self._line[: end + 1]
         for line in lines.split(b"\n"):
             if line.startswith(b"data:") and _may_show(line):
                 event = mapping(decoded(line[5:].strip())[0])

@@ -36,6 +36,18 @@ def delta(text: str, finish: str | None = None) -> str:
     )
 
 
+CUT_UP: dict[str, list[bytes]] = {
+    "stream": [
+        b"data: " + delta("one").encode() + b"\n\n",
+        b"data: " + delta("", "stop").encode() + b"\n\ndata: [DO",
+        b"NE]\n",
+        b"\n: after",
+    ],
+    "body": [ANSWER[:9], ANSWER[9:30], ANSWER[30:], b" ", b"\n"],
+    "no usage": [b'{"a":', b"1}", b" "],
+}
+"""Chunked answers whose last chunks wait for the record."""
+
 SSE_ANSWER: list[Step] = [
     SSE_HEAD,
     event(delta("one")),

@@ -14,7 +14,7 @@ from meter.clients import httpx2_transport, httpx_transport
 from meter.core.budgets import Refusal
 from meter.core.call import Basis, Outcome
 from meter.errors import StoreUnavailable
-from tests.clients.answers import ANSWER, CHAT, USAGE, USAGE_EVENT, delta
+from tests.clients.answers import ANSWER, CHAT, CUT_UP, USAGE, USAGE_EVENT, delta
 from tests.clients.memory import MemoryStore, pipeline_on
 from tests.clients.upstream import (
     CUT,
@@ -95,6 +95,21 @@ async def test_a_stream_is_handed_on_in_its_rhythm(open_client: Open, store: Mem
     assert json.loads(upstream.requests[0].partition(b"\r\n\r\n")[2])["stream_options"] == {
         "include_usage": True
     }
+
+
+@pytest.mark.parametrize("kind", CUT_UP)
+async def test_what_waited_for_the_record_is_handed_on_as_it_was_cut(
+    open_client: Open, store: MemoryStore, kind: str
+) -> None:
+    chunks = CUT_UP[kind]
+    begins = head("content-type: application/json", "transfer-encoding: chunked")
+    script = [SSE_HEAD if kind == "stream" else begins, *map(chunk, chunks), LAST_CHUNK]
+    body = {**CHAT, "stream": kind == "stream", "stream_options": {"include_usage": True}}
+    with Upstream(script) as upstream:
+        request = open_client(upstream).stream("POST", PATH, json=body)
+        async with request as response:
+            assert [part async for part in response.aiter_raw()] == chunks
+    assert store.event.outcome is Outcome.COMPLETED
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])

@@ -15,7 +15,7 @@ from meter.core.budgets import Refusal
 from meter.core.call import Basis, Outcome
 from meter.core.usage import Usage
 from meter.errors import StoreUnavailable
-from tests.clients.answers import ANSWER, CHAT, USAGE, USAGE_EVENT, delta
+from tests.clients.answers import ANSWER, CHAT, CUT_UP, USAGE, USAGE_EVENT, delta
 from tests.clients.forms import spoken
 from tests.clients.memory import MemoryStore, pipeline_on
 from tests.clients.upstream import (
@@ -188,6 +188,21 @@ def test_chunks_come_in_the_upstreams_rhythm(open_client: Open, store: MemorySto
                 f"data: {delta('', 'stop')}",
                 "data: [DONE]",
             ]
+    assert store.event.outcome is Outcome.COMPLETED
+
+
+@pytest.mark.parametrize("kind", CUT_UP)
+def test_what_waited_for_the_record_is_handed_on_as_it_was_cut(
+    open_client: Open, store: MemoryStore, kind: str
+) -> None:
+    chunks = CUT_UP[kind]
+    begins = head("content-type: application/json", "transfer-encoding: chunked")
+    script = [SSE_HEAD if kind == "stream" else begins, *map(chunk, chunks), LAST_CHUNK]
+    body = {**CHAT, "stream": kind == "stream", "stream_options": {"include_usage": True}}
+    with Upstream(script) as upstream:
+        request = open_client(upstream).stream("POST", "/v1/chat/completions", json=body)
+        with request as response:
+            assert list(response.iter_raw()) == chunks
     assert store.event.outcome is Outcome.COMPLETED
 
 

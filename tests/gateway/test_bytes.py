@@ -3,6 +3,7 @@
 import gzip
 import json
 import socket
+import threading
 
 import pytest
 
@@ -44,20 +45,62 @@ def ask(gateway: Served, body: object, *, path: str = "/v1/chat/completions", mo
     return line, headers, reader
 
 
-def test_a_stream_keeps_its_chunks_until_it_is_whole(tmp_path):
-    """What follows the finish reason leaves together with the end mark: then all is recorded."""
+@pytest.mark.parametrize("over_asgi", [False, True], ids=["direct", "asgi"])
+def test_a_stream_keeps_its_chunks(tmp_path, over_asgi):
+    """What follows the finish reason leaves with the end mark: then all is recorded."""
     body = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
-    with upstream_that(in_chunks(*EVENTS)) as up, served(tmp_path, {"openai": up.url}) as gateway:
+    with (
+        upstream_that(in_chunks(*EVENTS)) as up,
+        served(tmp_path, {"openai": up.url}, over_asgi=over_asgi) as gateway,
+    ):
         line, headers, reader = ask(gateway, body)
         with reader:
             assert line == "HTTP/1.1 200 OK"
             assert headers["transfer-encoding"] == "chunked"
-            chunks = list(read_chunks(reader))
-        assert tuple(chunks[:3]) == EVENTS[:3]
-        assert b"".join(chunks) == b"".join(EVENTS)
+            assert tuple(read_chunks(reader)) == EVENTS
         (call,) = gateway.calls()
         assert (call.usage["input_tokens"], call.usage["output_tokens"]) == (3, 5)
         assert up.received[0].body == json.dumps(body).encode()
+
+
+@pytest.mark.parametrize("over_asgi", [False, True], ids=["direct", "asgi"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+def test_an_answer_that_names_no_end_keeps_its_chunks(tmp_path, over_asgi, path):
+    """Its last chunks wait for the record, those of an answer that shows objects all of them."""
+    chunks = (b'{"id":"resp_1",', b'"status":"completed",' + USAGE, b"}", b" ", b"\n")
+    with (
+        upstream_that(in_chunks(*chunks, kind="application/json")) as up,
+        served(tmp_path, {"openai": up.url}, over_asgi=over_asgi) as gateway,
+    ):
+        _, _, reader = ask(gateway, CHAT, path=path)
+        with reader:
+            assert tuple(read_chunks(reader)) == chunks
+        assert gateway.calls()[0].usage["output_tokens"] == 5
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["passes", "may be edited"])
+def test_a_chunk_that_comes_in_parts_leaves_in_parts_and_stays_one(tmp_path, asked):
+    go_on = threading.Event()
+    whole = EVENTS[0] + b"".join(EVENTS[3:])
+
+    def answer(_request, connection):
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+        connection.sendall(head + b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(whole))
+        connection.sendall(whole[: len(EVENTS[0])])
+        assert go_on.wait(5)
+        connection.sendall(whole[len(EVENTS[0]) :] + b"\r\n0\r\n\r\n")
+
+    body = {**CHAT, "stream": True, "stream_options": {"include_usage": asked}}
+    with upstream_that(answer) as up, served(tmp_path, {"openai": up.url}) as gateway:
+        _, _, reader = ask(gateway, body)
+        with reader:
+            size = reader.readline()
+            assert reader.read(len(EVENTS[0])) == EVENTS[0], "the first part waits for nothing"
+            assert size == b"%x\r\n" % len(whole if asked else EVENTS[0])
+            go_on.set()
+            if asked:
+                rest = whole[len(EVENTS[0]) :] + b"\r\n0\r\n\r\n"
+                assert reader.read(len(rest)) == rest
 
 
 def test_the_usage_chunk_that_only_the_meter_asked_for_is_taken_out_again(tmp_path):

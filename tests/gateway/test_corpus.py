@@ -1,16 +1,17 @@
-"""Recorded exchanges through the gateway: the client receives the very bytes of the recording."""
+"""Recorded exchanges through the gateway: the client receives the recording, chunk by chunk."""
 
 import gzip
 import random
 import socket
+import time
 from collections import defaultdict
+from itertools import accumulate
 
-import httpx
 import msgspec
 import pytest
 
 from meter.reports.recorded import answer_of, headers_of
-from tests.gateway.serving import Received, served, upstream_that
+from tests.gateway.serving import Received, read_chunks, read_head, served, upstream_that
 
 HOSTS = {
     "api.openai.com": "openai",
@@ -50,7 +51,14 @@ def exchanges(shared_folder):
     ]
 
 
-def test_every_recorded_answer_arrives_as_it_was(exchanges, tmp_path):
+def cut(body: bytes, number: int) -> list[bytes]:
+    """Cut anywhere, also inside lines and characters."""
+    size = 1 + number * 37 % 5000 if number % 6 else 100_000
+    return [body[start : start + size] for start in range(0, len(body), size)]
+
+
+@pytest.mark.parametrize("over_asgi", [False, True], ids=["direct", "asgi"])
+def test_every_recorded_answer_arrives_as_it_was(exchanges, tmp_path, over_asgi):
     assert len(exchanges) > 100
 
     def answer(request: Received, connection: socket.socket) -> None:
@@ -61,33 +69,57 @@ def test_every_recorded_answer_arrives_as_it_was(exchanges, tmp_path):
         if number % 2:
             connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
             return
-        # Cut anywhere, also inside lines and characters.
         connection.sendall(f"{head}transfer-encoding: chunked\r\n\r\n".encode())
-        size = 1 + number * 37 % 5000
-        for start in range(0, len(body), size):
-            piece = body[start : start + size]
-            connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+        for place, piece in enumerate(cut(body, number)):
+            chunk = b"%x\r\n%b\r\n" % (len(piece), piece)
+            if number % 10 == 0 and place < 3:
+                # A chunk that comes in two parts is one chunk all the same.
+                connection.sendall(chunk[: len(chunk) // 2])
+                time.sleep(0.005)
+                chunk = chunk[len(chunk) // 2 :]
+            connection.sendall(chunk)
         connection.sendall(b"0\r\n\r\n")
 
     with upstream_that(answer) as up:
         urls = {name: up.url for name in HOSTS.values()}
         settings = {"allow_unmetered": True, "allow_stored_objects": True, "inject_usage": False}
-        with served(tmp_path, urls, **settings) as gateway, httpx.Client(timeout=20) as client:
+        with served(tmp_path, urls, over_asgi=over_asgi, **settings) as gateway:
             key = gateway.key()
-            for number, exchange in enumerate(exchanges):
-                received = client.request(
-                    exchange["method"],
-                    gateway.url + exchange["path"].partition("?")[0],
-                    json=exchange["request"],
-                    headers={"x-api-key": key, "x-exchange": str(number)},
-                )
-                assert received.status_code == exchange["status"], exchange["id"]
-                assert received.content == answer_of(exchange), exchange["id"]
-                for name, value in headers_of(exchange).items():
-                    assert received.headers[name] == value, exchange["id"]
+            connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=20)
+            with connection, connection.makefile("rb") as reader:
+                for number, exchange in enumerate(exchanges):
+                    content = msgspec.json.encode(exchange["request"])
+                    head = (
+                        f"{exchange['method']} {exchange['path'].partition('?')[0]} HTTP/1.1\r\n"
+                        f"host: gateway\r\nx-api-key: {key}\r\nx-exchange: {number}\r\n"
+                        "content-type: application/json\r\n"
+                        f"content-length: {len(content)}\r\n\r\n"
+                    )
+                    connection.sendall(head.encode() + content)
+                    line, headers = read_head(reader)
+                    assert int(line.split()[1]) == exchange["status"], exchange["id"]
+                    for name, value in headers_of(exchange).items():
+                        assert headers[name] == value, exchange["id"]
+                    body = answer_of(exchange)
+                    if number % 2:
+                        assert int(headers["content-length"]) == len(body), exchange["id"]
+                        assert reader.read(len(body)) == body, exchange["id"]
+                        continue
+                    chunks, sent = list(read_chunks(reader)), cut(body, number)
+                    if over_asgi and len(chunks) != len(sent):
+                        # ASGI has no way to begin a chunk that is not all there yet.
+                        assert b"".join(chunks) == body, exchange["id"]
+                        assert _ends(sent) <= _ends(chunks), exchange["id"]
+                    else:
+                        assert chunks == sent, exchange["id"]
             assert len(up.received) == len(exchanges)
             calls = gateway.calls(len(exchanges))
     sent = [msgspec.json.decode(request.body) for request in up.received]
     assert sent == [exchange["request"] for exchange in exchanges]
     reported = sum(1 for call in calls if call.usage)
     assert reported > len(exchanges) / 3
+
+
+def _ends(chunks: list[bytes]) -> set[int]:
+    """Return where chunks end within the body."""
+    return set(accumulate(map(len, chunks)))

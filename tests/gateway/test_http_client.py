@@ -6,13 +6,14 @@ import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable
+from itertools import accumulate, pairwise
 from typing import Any
 
 import aiohttp
 import pytest
 
 from meter.gateway.http.client import Client, request_head
-from meter.gateway.http.connection import Connection, Response
+from meter.gateway.http.connection import Connection, Part, Response
 from meter.gateway.http.dialing import _first, in_turn
 from meter.gateway.http.errors import (
     BrokenOff,
@@ -239,6 +240,66 @@ def test_chunks_come_as_they_were_cut():
         assert not response.is_whole
         connection.data_received(b"0\r\n\r\n")
         assert response.is_whole
+
+    run(check())
+
+
+async def pieces_of(answer: bytes, cuts: list[int]) -> list[bytes]:
+    """Return the pieces in which an answer's body is taken, when its bytes come so cut."""
+    connection = Connection(Kept())
+    connection.connection_made(Wire())
+    asked = asyncio.create_task(
+        connection.exchange(b"", None, is_head=False, is_chunked=False, seconds=9)
+    )
+    await asyncio.sleep(0)
+    pieces = []
+    for begin, end in pairwise([0, *sorted(cuts), len(answer)]):
+        if begin < end:
+            connection.data_received(answer[begin:end])
+            pieces += connection.taken()
+    await asked
+    return pieces
+
+
+def put_together(pieces: list[bytes]) -> list[bytes]:
+    """Return the chunks that pieces are parts of."""
+    chunks: list[bytes] = []
+    left = 0
+    for piece in pieces:
+        if left:
+            assert len(piece) <= left and not isinstance(piece, Part)
+            chunks[-1] += piece
+            left -= len(piece)
+            continue
+        chunks.append(bytes(piece))
+        left = piece.left if isinstance(piece, Part) else 0
+    assert not left
+    return chunks
+
+
+def test_a_chunk_that_comes_in_parts_says_how_much_is_to_come():
+    chance = random.Random(9)
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+    async def check() -> None:
+        for _ in range(1500):
+            chunks = [
+                bytes(chance.choices(b"\r\n1a", k=chance.choice([1, 2, 3, 40, 900])))
+                for _ in range(chance.randint(1, 6))
+            ]
+            answer, sizes = bytearray(head), set()
+            for each in chunks:
+                line = b"%x%b\r\n" % (len(each), chance.choice([b"", b";a=1"]))
+                sizes |= set(range(len(answer) + 1, len(answer) + len(line)))
+                answer += line + each + b"\r\n"
+            answer += b"0\r\n\r\n"
+            cuts = [chance.randrange(len(answer)) for _ in range(chance.randint(1, 8))]
+            whole = await pieces_of(bytes(answer), [cut for cut in cuts if cut not in sizes])
+            assert put_together(whole) == chunks
+            # Where a size itself comes in two reads, its chunk may fall apart, and nothing more.
+            parted = put_together(await pieces_of(bytes(answer), cuts))
+            assert b"".join(parted) == b"".join(chunks)
+            assert set(accumulate(map(len, chunks))) <= set(accumulate(map(len, parted)))
 
     run(check())
 

@@ -24,6 +24,12 @@ _WITHOUT_BODY: Final = frozenset({204, 304})
 Body = bytes | AsyncIterator[bytes] | None
 
 
+class Part(bytes):
+    """The first part of an HTTP chunk: `left` bytes of it are yet to come."""
+
+    left = 0
+
+
 class Response:
     """An answer whose head has come. Its body is taken in the pieces in which it comes.
 
@@ -52,7 +58,10 @@ class Response:
         return connection is None or connection.is_whole
 
     def taken(self) -> list[bytes]:
-        """Return the pieces of the body that have come since: each an HTTP chunk or a part."""
+        """Return the pieces of the body that have come since.
+
+        Each is an HTTP chunk, or a part of one; the first one of several is a `Part`.
+        """
         connection = self._connection
         return [] if connection is None else connection.taken()
 
@@ -116,6 +125,11 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._ends_with_connection = False
         self._stays_open = False
+        # The chunk under way: its size (0: not known), what has come of it, whether its head came
+        # with the last read, whether its first part was marked as such.
+        self._chunk_size = self._chunk_bytes = 0
+        self._in_chunk = self._is_new_chunk = self._is_marked = False
+        self._read_ends_line = False
         self._pieces: list[bytes] = []
         self._pieces_bytes = 0
 
@@ -244,6 +258,9 @@ class Connection(asyncio.Protocol):
                 self._fail(BrokenOff(f"a head of more than {HEAD_BYTES} bytes"))
                 return
         if self._has_head:
+            if self._in_chunk:
+                self._note_part(data)
+            self._read_ends_line = data.endswith(b"\n")
             self._wake()
 
     def eof_received(self) -> bool:
@@ -306,11 +323,22 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._pieces.append(piece)
         self._pieces_bytes += len(piece)
+        self._chunk_bytes += len(piece)
         if self._pieces_bytes > _HIGH_WATER_BYTES and self._is_reading:
             assert self._transport is not None
             self._is_reading = False
             self.deadline_s = None
             self._transport.pause_reading()
+
+    def on_chunk_header(self) -> None:
+        """Begin a chunk."""
+        self._chunk_bytes = 0
+        self._in_chunk = self._is_new_chunk = True
+        self._is_marked = False
+
+    def on_chunk_complete(self) -> None:
+        """End a chunk."""
+        self._in_chunk = False
 
     def on_message_complete(self) -> None:
         """End the answer, or one that only says to wait."""
@@ -321,6 +349,32 @@ class Connection(asyncio.Protocol):
             self._raw_headers = []
             return
         self.is_whole = True
+
+    def _note_part(self, data: bytes) -> None:
+        """Mark the first part of a chunk whose rest did not come with this read.
+
+        The parser does not tell its size: that stands in the line before its first byte, unless
+        the line itself came in two reads.
+        """
+        if self._is_new_chunk:
+            self._is_new_chunk = False
+            self._chunk_size = self._size_before(data, len(data) - self._chunk_bytes)
+        if self._chunk_bytes and not self._is_marked:
+            self._is_marked = True
+            if self._chunk_bytes < self._chunk_size:
+                part = self._pieces[-1] = Part(self._pieces[-1])
+                part.left = self._chunk_size - self._chunk_bytes
+
+    def _size_before(self, data: bytes, end: int) -> int:
+        """Return the size of a chunk whose first byte is `data[end]`; 0 where it is not known."""
+        begin = data.rfind(b"\n", 0, max(0, end - 1)) + 1
+        if not data[begin:end].endswith(b"\r\n") or not (begin or self._read_ends_line):
+            return 0
+        try:
+            return int(data[begin:end].partition(b";")[0], 16)
+        except ValueError:
+            # Nothing of a chunk, but of what follows the last one.
+            return 0
 
     # What an exchange waits for.
 
