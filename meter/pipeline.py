@@ -30,6 +30,7 @@ from meter.core.rates import Pricing, RateCard
 from meter.core.rating import Charges
 from meter.core.reading import Reading
 from meter.core.usage import Usage
+from meter.providers.advice import advice_on
 from meter.providers.registry import dialect_for, dialect_named, dialect_shaped
 from meter.providers.unreading import UnreadingObserver
 from meter.tokens.estimates import counted_units, estimate_input
@@ -207,11 +208,12 @@ class OpenCall:
         if counted is not None and not counted.exact:
             estimated = self._corrected(counted.tokens)
             most = max(counted.upper_bound, estimated)
-        units = counted_units(reading.endpoint, reading.request)
+        units = counted_units(reading.endpoint, reading.request, reading.model or "")
+        limit = reading.max_output_tokens
         bound = estimating.bound(
             self._card,
-            input_tokens=most,
-            output_tokens=reading.max_output_tokens,
+            input_tokens=units.get("input_tokens") if most is None else most,
+            output_tokens=units.get("output_tokens") if limit is None else limit,
             choices=reading.choices,
             at_us=call.started_us,
             tier=reading.service_tier,
@@ -255,6 +257,8 @@ class OpenCall:
         self._settle(Outcome.REFUSED, Observation(status=429))
         if verdict.again_us is None:
             message = f"This call was refused by a spending limit: {verdict.message}."
+            if verdict.is_unbounded:
+                message += f" {advice_on(self.reading, is_priced=self._card is not None)}"
             return self.dialect.refuse(self.reading, 429, message, verdict.budget_id)
         again_s = max(1, -((now_us() - verdict.again_us) // 1_000_000))
         message = f"This call was refused by a rate limit: {verdict.message}."

@@ -122,7 +122,8 @@ class Refusal:
 
     `may_fit_later`: the call does not fit only because of holds in flight in the window that
     starts at `window_start_us`. `again_us`: when the window of a rate limit ends, microseconds
-    UTC; None where waiting a little does not help.
+    UTC; None where waiting a little does not help. `is_unbounded`: nothing says what the call can
+    cost at most.
     """
 
     budget_id: str
@@ -130,6 +131,7 @@ class Refusal:
     may_fit_later: bool = False
     again_us: int | None = None
     window_start_us: int = 0
+    is_unbounded: bool = False
 
 
 def scopes_of(attribution: Attribution, model: str | None) -> tuple[Scope, ...]:
@@ -188,6 +190,7 @@ def _one(budget: Budget, bound: Bound, standing: Standing, at_us: int) -> Hold |
             budget.id,
             f"budget {budget.id} cannot cover this call because nothing bounds what it can "
             f"consume in {budget.currency or budget.measure}",
+            is_unbounded=True,
         )
     start_us, end_us = budget.window.bounds(at_us)
     left = budget.limit - standing.spent
@@ -219,7 +222,9 @@ def _prepaid(budget: Budget, bound: Bound, standing: Standing, at_us: int) -> Ho
         elif billed_in not in (None, budget.currency):
             why = f"it is billed in {billed_in}"
         return Refusal(
-            budget.id, f"{whose} in {budget.currency} cannot cover this call because {why}"
+            budget.id,
+            f"{whose} in {budget.currency} cannot cover this call because {why}",
+            is_unbounded=why.startswith("nothing"),
         )
     if standing.held + amount <= left:
         return Hold(budget.id, budget.window.bounds(at_us)[0], amount)

@@ -6,8 +6,9 @@ record of a call is durable before its last byte leaves. Called by `app`, once f
 
 import asyncio
 import logging
+import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -33,6 +34,13 @@ logger = logging.getLogger("meter.gateway")
 
 FORM_BEGINNING_BYTES: Final = 1_048_576
 """How much of a form is read before it is sent on: its fields stand before its files."""
+
+HEARD_FORM_BYTES: Final = 27 * 1024 * 1024
+"""How much is read of a form whose files are billed: all of it, for providers take 25 MB."""
+
+_BILLED_FORM: Final = re.compile(
+    r"/(?:audio/(?:transcriptions|translations)|images/(?:edits|variations))$", re.IGNORECASE
+)
 
 _HEAVY_ANSWER_BYTES: Final = 262_144
 
@@ -84,7 +92,7 @@ class Relay:
 
     async def _answer(self) -> None:
         """Try the upstreams one after another, until one has begun to answer."""
-        candidates = self._services.router.candidates(self._request, self._body)
+        candidates = await self._candidates()
         if self._request.is_streamed or self._request.method != "POST":
             # What is passed on as it comes cannot be sent again; an object is where it is.
             candidates = candidates[:1]
@@ -97,6 +105,15 @@ class Relay:
                 logger.warning("the upstream %s failed: another is tried", upstream.name)
                 self._services.router.let_rest(upstream)
                 self._begin_anew()
+
+    async def _candidates(self) -> Sequence[Upstream]:
+        router, body = self._services.router, self._body
+        if len(body) <= HEAVY_BODY_BYTES:
+            return router.candidates(self._request, body)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._services.threads, router.candidates, self._request, body
+        )
 
     async def _try(self, *, is_last: bool) -> None:
         """Make one call. Raises: _TryAnother when it failed and the client has heard nothing."""
@@ -138,7 +155,10 @@ class Relay:
     async def _read_body(self) -> None:
         request, line, limit = self._request, self._line, self._settings.max_body_bytes
         if request.is_streamed:
-            self._body = await line.beginning(FORM_BEGINNING_BYTES)
+            beginning_bytes = FORM_BEGINNING_BYTES
+            if _BILLED_FORM.search(request.path):
+                beginning_bytes = min(HEARD_FORM_BYTES, limit)
+            self._body = await line.beginning(beginning_bytes)
             return
         if request.length is not None and request.length > limit:
             raise too_large(limit)

@@ -2,7 +2,8 @@
 
 A file stands as an object `{"filename", "content_type", "bytes", "seconds"}`; `seconds` (a
 Decimal, for a whole sound or a WAV's header) is absent where it cannot be told. The body may be
-no more than the beginning of the form: SDKs write fields before files.
+no more than the beginning of the form: SDKs write fields before files. Of a file that is not all
+there `whole` is false, and `bytes` says how much is.
 """
 
 from typing import Any, Final
@@ -78,4 +79,6 @@ def _described(file: FormFile) -> dict[str, Any]:
         seconds = seconds_of(content, file.length_bytes if file.whole else None)
         if seconds is not None:
             described["seconds"] = seconds
+    if not file.whole:
+        described["whole"] = False
     return described

@@ -74,7 +74,7 @@ def estimate_request(
         output_tokens=reading.max_output_tokens,
         at_us=at_us,
         tier=reading.service_tier,
-        counted=counted_units(reading.endpoint, reading.request),
+        counted=counted_units(reading.endpoint, reading.request, reading.model or ""),
     )
     charge = rating.rate(
         Usage(input_tokens=counted.tokens), card, at_us=at_us, tier=reading.service_tier

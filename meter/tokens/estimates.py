@@ -12,11 +12,11 @@ from meter.tokens import anthropic, chat, completions, embeddings, gemini, nativ
 from meter.tokens.counting import WHOLLY_COUNTED_CHARS
 from meter.tokens.formats import is_openai
 from meter.tokens.makers import hidden_tokens, is_known
+from meter.tokens.media_bounds import BOUNDED
 from meter.tokens.records import InputEstimate
 
 # Where a deployment's name hides the model, it is one of OpenAI's.
 _OPENAI_HOSTS: Final = ("openai", "azure")
-_PICTURES: Final = ("images.generations", "images.edits", "images.variations")
 _GENERATING: Final = ("chat", "responses")
 _USUAL_MODEL: Final = "gpt-4o"
 
@@ -66,18 +66,14 @@ def estimate_input(
     return replace(estimate, exact=False)
 
 
-__all__ = ["InputEstimate", "estimate_input"]
+def counted_units(endpoint: str, request: Mapping[str, Any], model: str = "") -> dict[str, int]:
+    """Return the most that a request makes of pictures, sound and film, by unit.
 
-
-def counted_units(endpoint: str, request: Mapping[str, Any]) -> dict[str, int]:
-    """Return the most that a request makes of units that are no tokens, where it says so itself.
-
-    The pictures that are asked for, and the characters that are to be spoken.
+    Tokens among them, for models that bill these by the token. Empty for all other endpoints, and
+    where nothing in the request bounds it.
     """
-    if endpoint in _PICTURES:
-        asked = request.get("n")
-        return {"images": asked if type(asked) is int and asked > 0 else 1}
-    spoken = request.get("input")
-    if endpoint == "audio.speech" and isinstance(spoken, str):
-        return {"characters": len(spoken)}
-    return {}
+    bounded = BOUNDED.get(endpoint)
+    return {} if bounded is None else bounded(request, model.lower())
+
+
+__all__ = ["InputEstimate", "estimate_input"]

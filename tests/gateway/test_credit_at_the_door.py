@@ -7,7 +7,7 @@ import pytest
 
 from meter.store.checking import check
 from tests.gateway.conftest import providers
-from tests.gateway.serving import Served, served
+from tests.gateway.serving import Served, plainly, served, upstream_that
 
 WHY = {"reason": "order 17", "author": "boss"}
 ASK = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Describe the sea."}]}
@@ -115,6 +115,72 @@ def test_pictures_and_speech_are_held_at_what_the_request_says(gateway):
     assert refused.status_code == 429
     # Nine of the dearest pictures, 0.12 USD each, and a nano for the rounding.
     assert "may need 1.080000001 USD" in refused.json()["error"]["message"]
+
+
+def transcribed(client: httpx.Client, sound: bytes, model: str) -> httpx.Response:
+    """Send the file before the model, as OpenAI's own example for curl does."""
+    form = (
+        b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.mp3"\r\n'
+        b"content-type: audio/mpeg\r\n\r\n" + sound + b"\r\n--b\r\n"
+        b'content-disposition: form-data; name="model"\r\n\r\n' + model.encode() + b"\r\n--b--\r\n"
+    )
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    return client.post("/audio/transcriptions", content=form, headers=headers)
+
+
+def test_sound_is_held_at_its_length_wherever_the_model_is_named(tmp_path):
+    """A sound of 3 MB does not fit into the beginning of a form that is read elsewhere."""
+    frames = 7200  # of MPEG-1 layer III at 128 kbit/s: 1152 samples in 417 bytes, 188.08 seconds
+    sound = (b"\xff\xfb\x90\xc4" + bytes(413)) * frames
+    answer = plainly(b'{"text":"hi","usage":{"type":"duration","seconds":189}}')
+    with upstream_that(answer) as up, served(tmp_path, {"openai": up.url}) as gateway:
+        gateway.meter.credits.grant("alice", "0.05", **WHY)
+        headers = {"authorization": f"Bearer {gateway.key('alice')}"}
+        with httpx.Client(base_url=f"{gateway.url}/v1", headers=headers, timeout=30) as client:
+            assert transcribed(client, sound, "whisper-1").status_code == 200
+            assert sound in up.received[0].body
+            # 0.0001 USD a second.
+            assert balance(gateway) == 50_000_000 - 18_900_000
+            refused = transcribed(client, sound, "whisper-1")
+            unknown = transcribed(client, sound, "my-whisper")
+        assert refused.status_code == unknown.status_code == 429
+        # Held are twice 188.08 seconds and one more: 378, and a nano for the rounding.
+        assert "may need 0.037800001 USD" in refused.json()["error"]["message"]
+        assert "No price is known of the model 'my-whisper'" in unknown.json()["error"]["message"]
+        assert len(up.received) == 1
+
+
+def test_pictures_and_speech_by_the_token_are_held_at_what_they_can_take(gateway):
+    gateway.meter.credits.grant("alice", "0.17", **WHY)
+    headers = {"authorization": f"Bearer {gateway.key('alice')}"}
+    with httpx.Client(base_url=f"{gateway.url}/v1", headers=headers, timeout=30) as client:
+        draw = {"model": "gpt-image-1", "prompt": "the sea", "size": "1024x1024", "quality": "high"}
+        speak = {"model": "gpt-4o-mini-tts", "input": "the sea", "voice": "alloy"}
+        assert client.post("/audio/speech", json=speak).status_code == 200
+        assert client.post("/images/generations", json=draw).status_code == 200
+        assert 0 <= balance(gateway) < 170_000_000
+        refused = client.post("/images/generations", json=draw)
+        unbounded = client.post("/chat/completions", json={"model": "gpt-image-1", "messages": []})
+    assert refused.status_code == unbounded.status_code == 429
+    # 4160 tokens at 40 USD a million, 39 in at the dearest 10; a nano for each rounded line.
+    assert "may need 0.166790005 USD" in refused.json()["error"]["message"]
+
+
+def test_a_refusal_says_what_would_let_the_call_through(tmp_path):
+    with upstream_that(plainly(b"{}")) as up, served(tmp_path, {"openai": up.url}) as gateway:
+        gateway.meter.credits.grant("alice", "5", **WHY)
+        headers = {"authorization": f"Bearer {gateway.key('alice')}"}
+        with httpx.Client(base_url=f"{gateway.url}/v1", headers=headers, timeout=30) as client:
+            film = {"model": "sora-2", "prompt": "the sea", "seconds": "a while"}
+            answers = [
+                client.post("/videos", json=film),
+                client.post("/images/generations", json={"prompt": "the sea"}),
+            ]
+        messages = [answer.json()["error"]["message"] for answer in answers]
+        assert [answer.status_code for answer in answers] == [429, 429]
+        assert messages[0].endswith("Say how many seconds the film is to have.")
+        assert messages[1].endswith("Name a model.")
+        assert up.received == []
 
 
 def test_many_calls_at_once_never_spend_more_than_there_is(gateway):
