@@ -45,6 +45,7 @@ from meter.store.schema import (
     usage_hours,
     usage_key_days,
     usage_subject_days,
+    usage_subject_hours,
     usage_tag_days,
 )
 from meter.store.summing import NAMES, currencies_of, sums_of
@@ -97,6 +98,7 @@ ROLLUPS: Final = (
         (("subject", "subject"), ("provider", "provider"), ("model", "model"),
          ("model_served", "model_served")),
     ),
+    Rollup(usage_subject_hours, HOUR_US, (("subject", "subject"),)),
     Rollup(
         usage_key_days,
         DAY_US,

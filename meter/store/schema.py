@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from meter.store.types import Id
 
-HEAD_REVISION = "0010"
+HEAD_REVISION = "0011"
 """The migration that this release's code is written for (a test compares it with the folder)."""
 
 metadata = MetaData(
@@ -523,9 +523,14 @@ invoice_lines = Table(
     Column("unit", Text, nullable=False),
     Column("quantity", Text, nullable=False),
     Column("model", Text),
+    Column("rule", Text),
+    Column("effect", Text),
     sqlite_with_rowid=False,
 )
-"""The lines of the invoices: what was billed of which period, so that nothing is billed twice."""
+"""The lines of the invoices: what was billed of which period, so that nothing is billed twice.
+
+`rule` names the monthly rule that made a line, `effect` says how; null where calls made it.
+"""
 
 
 def _rollup(name: str, *keys: str) -> Table:
@@ -561,6 +566,9 @@ usage_hours = _rollup("usage_hours", "provider", "issuer", "endpoint", "model", 
 
 usage_subject_days = _rollup("usage_subject_days", "subject", "provider", "model", "model_served")
 """Sums of each day UTC by subject, provider and models."""
+
+usage_subject_hours = _rollup("usage_subject_hours", "subject")
+"""Sums of each hour UTC by subject, for the days of zones that begin inside a day UTC."""
 
 usage_key_days = _rollup("usage_key_days", "key_id", "subject", "model")
 """Sums of each day UTC by key, subject and model."""

@@ -327,7 +327,8 @@ def _as_events(table: Any) -> Subquery:
         if column.name not in (*NAMES, "started_us")
     ]
     sums = [table.c[name] for name in NAMES]
-    more = [] if "model_served" in table.c else [table.c.model.label("model_served")]
+    unsaid = "model" in table.c and "model_served" not in table.c
+    more = [table.c.model.label("model_served")] if unsaid else []
     return select(table.c.started_us, *plain, *more, *sums).subquery("events")
 
 

@@ -60,6 +60,8 @@ def test_migrating_from_nothing_makes_the_schema(database_url: str) -> None:
         assert compare_metadata(context, metadata) == []
     migrated = described(engine)
     with write_connection(engine) as connection:
+        for view in inspect(connection).get_view_names():
+            connection.execute(text(f"DROP VIEW {view}"))
         metadata.drop_all(connection)
         metadata.create_all(connection)
     assert described(engine) == migrated

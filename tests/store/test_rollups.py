@@ -171,7 +171,8 @@ def test_a_rollup_is_read_where_one_answers(
         (["subject"], "UTC", ["usage_subject_days"]),
         (["key"], "UTC", ["usage_key_days"]),
         (["tag:team"], "UTC", ["usage_hours", "usage_tag_days"]),
-        (["day", "subject"], "Asia/Shanghai", []),
+        (["day", "subject"], "Asia/Shanghai", ["usage_subject_hours"]),
+        (["day", "subject"], "Asia/Kathmandu", []),
         (["outcome"], "UTC", []),
     ):
         read.clear()
