@@ -587,6 +587,9 @@ TEXTS |= {
         "{count} calls have no amount yet and are not on it.",
         "{count} 次调用尚无金额，未列入。",
     ),
+    "invoices.allowance": ("Free: {unit}", "免费额度：{unit}"),
+    "invoices.volume": ("Volume price: {unit}", "用量阶梯价：{unit}"),
+    "invoices.money": ("amount billed", "计费金额"),
     "invoices.voided": ("taken back by {number}", "已由 {number} 冲销"),
     "col.number": ("Number", "编号"),
     "col.kind": ("Kind", "类型"),
@@ -601,6 +604,8 @@ TEXTS |= {
     "sum.subtotal": ("Subtotal", "小计"),
     "sum.tax": ("Tax", "税"),
     "sum.total": ("Total", "合计"),
+    "sum.paid": ("Paid from credit", "预付余额已付"),
+    "sum.due": ("Amount due", "应付金额"),
     # Bills.
     "bills.kind": ("What the files are", "文件类型"),
     "bills.openai": ("OpenAI", "OpenAI"),

@@ -538,6 +538,7 @@ class Meter:
         settings = self.settings
         return Invoicing(
             self._ledger,
+            monthly=self.prices.monthly,
             prefix=settings.invoice_prefix,
             tax=tax_named(settings.invoice_tax_label, settings.invoice_tax_percent),
             parties=Parties(seller=settings.invoice_seller, note=settings.invoice_note),

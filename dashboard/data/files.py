@@ -108,11 +108,16 @@ class InvoiceView:
     subtotal: Decimal
     tax: Decimal
     total: Decimal
+    paid: Decimal | None
+    """What prepaid credit has paid; None where the subject has none in this currency."""
+    due: Decimal
     currency: str
     voided_by: str | None
     unpriced_calls: int
-    lines: tuple[tuple[str, str, str, Decimal, int, Decimal], ...]
-    """Model, unit, quantity, price, per how many, amount."""
+    lines: tuple[tuple[str, str, str | None, str, Decimal | None, int | None, Decimal], ...]
+    """Model or monthly rule, unit, the rule's effect ("allowance", "volume"), quantity, price, per
+    how many, amount; a rule has no price.
+    """
     document: Document
 
 
@@ -154,16 +159,19 @@ def _invoice_view(document: Document) -> InvoiceView:
         subtotal=nanos_to_decimal(invoice.subtotal_nanos),
         tax=nanos_to_decimal(invoice.tax_nanos),
         total=nanos_to_decimal(invoice.total_nanos),
+        paid=None if invoice.credit is None else nanos_to_decimal(invoice.paid_nanos),
+        due=nanos_to_decimal(invoice.due_nanos),
         currency=invoice.currency,
         voided_by=document.voided_by,
         unpriced_calls=invoice.unpriced_calls,
         lines=tuple(
             (
-                line.item.model or "",
+                line.item.rule or line.item.model or "",
                 line.item.unit,
+                line.item.effect,
                 f"{line.quantity:,}",
-                nanos_to_decimal(line.item.nanos),
-                line.item.per,
+                None if line.item.rule else nanos_to_decimal(line.item.nanos),
+                None if line.item.rule else line.item.per,
                 nanos_to_decimal(line.amount_nanos),
             )
             for line in invoice.lines

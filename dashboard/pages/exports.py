@@ -113,21 +113,23 @@ def _show_invoice(view: InvoiceView) -> None:
         name = view.number or value("draft")
         st.markdown(f"**{parts.escaped(name)}** · {parts.escaped(view.subject)} · {view.period}")
         with st.container(horizontal=True, gap="medium"):
-            for label, amount in (("subtotal", view.subtotal), ("tax", view.tax),
-                                  ("total", view.total)):  # fmt: skip
+            sums = [("subtotal", view.subtotal), ("tax", view.tax), ("total", view.total)]
+            if view.paid is not None:
+                sums += [("paid", view.paid), ("due", view.due)]
+            for label, amount in sums:
                 st.metric(t(f"sum.{label}"), figures.money(amount, view.currency), width="content",
                           help=figures.exact(amount, view.currency))  # fmt: skip
         frame = pd.DataFrame(
             [
                 {
                     "model": model,
-                    "unit": data.unit_label(unit),
+                    "unit": _unit(unit, effect),
                     "quantity": quantity,
                     "price": figures.exact(price, None),
-                    "per": figures.count(per),
+                    "per": figures.UNKNOWN if per is None else figures.count(per),
                     "amount": figures.exact(amount, None),
                 }
-                for model, unit, quantity, price, per, amount in view.lines
+                for model, unit, effect, quantity, price, per, amount in view.lines
             ]
         )
         c = st.column_config
@@ -146,6 +148,12 @@ def _show_invoice(view: InvoiceView) -> None:
             st.caption(t("invoices.unpriced", count=figures.count(view.unpriced_calls)))
         if view.number is not None:
             _offer(view, view.number)
+
+
+def _unit(name: str, effect: str | None) -> str:
+    """Return what a line is about: a unit, or what a monthly rule makes of one."""
+    label = t("invoices.money") if name == "money" else data.unit_label(name)
+    return label if effect is None else t(f"invoices.{effect}", unit=label)
 
 
 def _offer(view: InvoiceView, number: str) -> None:

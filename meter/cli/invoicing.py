@@ -38,6 +38,7 @@ _COLUMNS = (
     Column("subtotal", "Subtotal", numeric=True, decimals=6),
     Column("tax", "Tax", numeric=True, decimals=6),
     Column("total", "Total", numeric=True),
+    Column("due", "Due", numeric=True),
     Column("currency", "Currency"),
     Column("remark", "Remark", wraps=True),
 )
@@ -48,6 +49,8 @@ _LINES = (
     Column("kind", "Kind"),
     Column("period", "Period"),
     Column("model", "Model"),
+    Column("rule", "Rule"),
+    Column("effect", "Effect"),
     Column("unit", "Unit"),
     Column("quantity", "Quantity", numeric=True),
     Column("price", "Price", numeric=True),
@@ -189,6 +192,8 @@ def _hand_out(
     kind = "Draft" if invoice.number is None else invoice.kind.value.replace("_", " ").capitalize()
     number = f" {invoice.number}" if invoice.number else ""
     total = f"{amount(invoice.total_nanos):,f} {invoice.currency}"
+    if invoice.credit is not None:
+        total += f" ({amount(invoice.due_nanos):,f} due, the rest is paid from credit)"
     where = f" in {path}" if path else ""
     sys.stderr.write(f"{kind}{number}: {total} for {invoice.subject}{where}.\n")
 
@@ -224,6 +229,7 @@ def _summary(document: "Document", tz: str) -> dict[str, Any]:
         "subtotal": amount(invoice.subtotal_nanos),
         "tax": amount(invoice.tax_nanos),
         "total": amount(invoice.total_nanos),
+        "due": amount(invoice.due_nanos),
         "currency": invoice.currency,
         "remark": remark,
     }
@@ -236,10 +242,12 @@ def _show(document: "Document", format: Format) -> None:
             "kind": line.kind.value,
             "period": line.period.name,
             "model": line.item.model,
+            "rule": line.item.rule,
+            "effect": line.item.effect,
             "unit": line.item.unit,
             "quantity": line.quantity,
-            "price": amount(line.item.nanos),
-            "per": line.item.per,
+            "price": None if line.item.rule else amount(line.item.nanos),
+            "per": None if line.item.rule else line.item.per,
             "amount": amount(line.amount_nanos),
         }
         for line in invoice.lines
@@ -249,6 +257,9 @@ def _show(document: "Document", format: Format) -> None:
     if invoice.tax is not None:
         footer.append(f"{invoice.tax.label} {invoice.tax.percent:f} %: {summary['tax']:,f}.")
     footer.append(f"Total {summary['total']:,f} {invoice.currency}.")
+    if invoice.credit is not None:
+        paid = amount(invoice.paid_nanos)
+        footer.append(f"Paid from credit {paid:,f}, due {summary['due']:,f} {invoice.currency}.")
     if summary["remark"]:
         footer.append(str(summary["remark"]))
     title = f"{invoice.kind.value.replace('_', ' ').capitalize()} {invoice.number}"
@@ -256,6 +267,8 @@ def _show(document: "Document", format: Format) -> None:
     if format is Format.TABLE:
         periods = {line.period for line in invoice.lines}
         alike = {"kind", "period"} if len(periods) == 1 else {"kind"}
+        if not any(line.item.rule for line in invoice.lines):
+            alike |= {"rule", "effect"}
         columns = tuple(column for column in _LINES if column.key not in alike)
     show(rows, columns, format, title=f"{title}: {invoice.subject}, {invoice.period.name}",
          footer=footer)  # fmt: skip

@@ -4,7 +4,8 @@ An invoice bills the difference between what is known of a period and what earli
 billed of it. So the first invoice of a period has all of it; a late record or a correction comes
 as an adjustment on the next one; a credit note takes its invoice's lines back, and they can be
 billed anew. Nothing is billed twice, and the lines of all invoices sum to what was billed, to the
-nano. Only the total that a person pays is rounded, with a line that says by how much.
+nano. Only what a person pays is rounded, with a line that says by how much. What prepaid credit
+has paid already is taken off the total, and what is left is due.
 """
 
 import re
@@ -14,11 +15,12 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
-from meter.core.money import NANOS, Quantity, divide_half_even
+from meter.core.money import NANOS, Quantity, divide_half_even, nanos_to_decimal
+from meter.core.monthly import MONEY, Adjustment
 from meter.core.rates import microseconds_of
 from meter.core.rating import ChargeLine
 from meter.core.units import UNITS
-from meter.core.windows import zone
+from meter.core.windows import Span, Window, zone
 from meter.errors import InputError
 
 _NO_DECIMALS = frozenset(
@@ -38,9 +40,14 @@ class Kind(StrEnum):
 
 
 class LineKind(StrEnum):
-    """Why a line is there: usage of the invoice's own period, or news of an earlier one."""
+    """Why a line is there: the invoice's own period, or news of an earlier one.
+
+    Of its own period, usage is what calls used, and monthly what a free allowance or volume tiers
+    change of that.
+    """
 
     USAGE = "usage"
+    MONTHLY = "monthly"
     ADJUSTMENT = "adjustment"
 
 
@@ -57,15 +64,32 @@ class Period:
         """Whether both hold some moment."""
         return self.start_us < other.end_us and other.start_us < self.end_us
 
+    def months(self) -> tuple[int, ...]:
+        """Return where each whole month in it begins, microseconds UTC; () for a day."""
+        month = Window(Span.MONTH, self.tz)
+        starts, at_us = [], self.start_us
+        while at_us < self.end_us:
+            start_us, end_us = month.bounds(at_us)
+            if start_us == at_us and end_us is not None and end_us <= self.end_us:
+                starts.append(start_us)
+            at_us = end_us or self.end_us
+        return tuple(starts)
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What is billed alike: one unit of one model at one price (`nanos` for `per` units)."""
+    """What is billed alike: one unit of one model at one price (`nanos` for `per` units).
+
+    What a monthly rule changes has the `rule`'s name and its `effect`, "allowance" or "volume", and
+    neither model nor price; its unit can be "money".
+    """
 
     model: str | None
     unit: str
     nanos: int
     per: int
+    rule: str | None = None
+    effect: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +105,23 @@ class Line:
     item: Item
     quantity: Quantity
     amount_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class FromCredit:
+    """What prepaid credit has paid of an invoice.
+
+    `used` is what the invoiced calls took from it, by their period, as far as no earlier invoice
+    said so. Of that, `overrun_nanos` was not there, and is still owed.
+    """
+
+    used: tuple[tuple[Period, int], ...]
+    overrun_nanos: int = 0
+
+    @property
+    def nanos(self) -> int:
+        """Return what was paid, exact to the nano."""
+        return sum(nanos for _, nanos in self.used) - self.overrun_nanos
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +152,9 @@ class Invoice:
 
     `number` is None for a draft. `voids` is the number of the invoice that a credit note takes
     back, for the `reason`. `portion`: every record up to this portion of the feed is covered.
-    `unpriced_calls` have no amount yet and are not on it.
+    `unpriced_calls` have no amount yet and are not on it. `rules` are fingerprints of the
+    monthly rules that the lines of a period were made with. `credit` is None without prepaid
+    credit.
     """
 
     kind: Kind
@@ -127,6 +170,8 @@ class Invoice:
     parties: Parties = Parties()
     portion: int = 0
     unpriced_calls: int = 0
+    rules: tuple[tuple[Period, str], ...] = ()
+    credit: FromCredit | None = None
 
     @property
     def subtotal_nanos(self) -> int:
@@ -140,10 +185,23 @@ class Invoice:
 
     @property
     def total_nanos(self) -> int:
-        """Return what is to be paid: whole minor units of the currency, rounded half to even."""
-        exact = self.subtotal_nanos + self.tax_nanos
+        """Return what is billed: whole minor units of the currency, rounded half to even."""
+        return self._payable(self.subtotal_nanos + self.tax_nanos)
+
+    @property
+    def due_nanos(self) -> int:
+        """Return what is left to pay, in whole minor units; below zero it is to be given back."""
+        paid = self.credit.nanos if self.credit else 0
+        return self._payable(self.subtotal_nanos + self.tax_nanos - paid)
+
+    @property
+    def paid_nanos(self) -> int:
+        """Return what credit has paid of the total, in whole minor units."""
+        return self.total_nanos - self.due_nanos
+
+    def _payable(self, exact_nanos: int) -> int:
         unit = minor_unit_nanos(self.currency)
-        return divide_half_even(exact, unit) * unit
+        return divide_half_even(exact_nanos, unit) * unit
 
     @property
     def rounding_nanos(self) -> int:
@@ -225,11 +283,24 @@ class Sums:
             item = Item(model, line.unit, line.nanos, line.per)
             self.add(currency, item, line.quantity, line.amount_nanos)
 
-    def lines(self, kind: LineKind, period: Period) -> dict[str, list[Line]]:
-        """Return the lines of each currency in order; what came to nothing has none."""
+    def add_monthly(self, adjustment: Adjustment) -> None:
+        """Add what a monthly rule changes of a month."""
+        item = Item(None, adjustment.unit, 0, 1, adjustment.rule, adjustment.kind)
+        quantity = adjustment.quantity
+        if adjustment.unit == MONEY:
+            quantity = nanos_to_decimal(int(quantity)).normalize()
+        self.add(adjustment.currency, item, quantity, adjustment.amount_nanos)
+
+    def lines(self, period: Period, *, is_own: bool) -> dict[str, list[Line]]:
+        """Return the lines of each currency in order; what came to nothing has none.
+
+        `is_own`: the period is that of the invoice, and not an earlier one.
+        """
         listed: dict[str, list[Line]] = {}
         for (currency, item), (quantity, nanos) in self._sums.items():
             if quantity or nanos:
+                own = LineKind.USAGE if item.rule is None else LineKind.MONTHLY
+                kind = own if is_own else LineKind.ADJUSTMENT
                 line = Line(kind, period, item, quantity, nanos)
                 listed.setdefault(currency, []).append(line)
         return {currency: sorted(lines, key=_order) for currency, lines in listed.items()}
@@ -253,10 +324,15 @@ def credit_note(invoice: Invoice, *, issued_us: int, reason: str) -> Invoice:
         replace(line, quantity=-line.quantity, amount_nanos=-line.amount_nanos)
         for line in invoice.lines
     )
+    credit = invoice.credit and FromCredit(
+        tuple((period, -nanos) for period, nanos in invoice.credit.used),
+        -invoice.credit.overrun_nanos,
+    )
     return replace(
         invoice,
         kind=Kind.CREDIT_NOTE,
         lines=lines,
+        credit=credit,
         number=None,
         voids=invoice.number,
         reason=reason,
@@ -264,10 +340,23 @@ def credit_note(invoice: Invoice, *, issued_us: int, reason: str) -> Invoice:
     )
 
 
+def quantity_to_text(quantity: Quantity) -> str:
+    """Return a quantity as exact decimal text, without an exponent."""
+    return f"{quantity:f}" if isinstance(quantity, Decimal) else str(quantity)
+
+
+def quantity_from_text(text: str) -> Quantity:
+    """Return the quantity of such a text: whole without a decimal point."""
+    return int(text) if text.lstrip("-").isdecimal() else Decimal(text)
+
+
 def _order(line: Line) -> tuple[object, ...]:
     item = line.item
+    if item.rule is not None:
+        # After the usage, in the order in which the rules apply.
+        return (True,)
     place = _PLACES.get(item.unit, len(_PLACES))
-    return (item.model is None, item.model or "", place, item.unit, item.nanos, item.per)
+    return (False, item.model is None, item.model or "", place, item.unit, item.nanos, item.per)
 
 
 def _no_period(name: str) -> InputError:

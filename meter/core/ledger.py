@@ -1,8 +1,9 @@
 """Write money down twice: one debit account, one credit account, one amount, never changed.
 
 Accounts are plain texts: `spend:<subject>` (what a subject has used), `payable:<issuer>` (what is
-owed to who bills us), `receivable:<subject>` (what a subject owes us) and `revenue:<issuer>` (what
-is earned with what that issuer serves). Corrections are further entries.
+owed to who bills us), `receivable:<subject>` (what a subject owes us), `revenue:<issuer>` (what
+is earned with what that issuer serves), `allowance:<rule>` and `volume:<rule>` (what monthly rules
+changed on invoices). Corrections are further entries.
 """
 
 from collections import defaultdict
@@ -77,6 +78,33 @@ def cost_accounts(subject: str | None, issuer: str) -> tuple[str, str]:
 def billed_accounts(subject: str | None, issuer: str) -> tuple[str, str]:
     """Return the accounts of what a subject is billed, debit and credit."""
     return f"receivable:{subject or NOBODY}", f"revenue:{issuer}"
+
+
+def monthly_accounts(subject: str, rule: str, effect: str) -> tuple[str, str]:
+    """Return the accounts of what a monthly rule adds to an invoice, debit and credit."""
+    return f"receivable:{subject}", f"{effect}:{rule}"
+
+
+def monthly_entries(
+    source_id: UUID,
+    at_us: int,
+    subject: str,
+    currency: str,
+    changes: Iterable[tuple[str, str, int]],
+) -> tuple[Entry, ...]:
+    """Return the entries of an invoice: (rule, effect, nanos) of each of its lines with a rule.
+
+    What the rule takes off goes the other way. The lines that calls made have their entries since
+    the calls ended.
+    """
+    made: list[Entry] = []
+    for rule, effect, nanos in changes:
+        if nanos:
+            debit, credit = monthly_accounts(subject, rule, effect)
+            if nanos < 0:
+                debit, credit = credit, debit
+            made.append(Entry(source_id, len(made), at_us, debit, credit, abs(nanos), currency))
+    return tuple(made)
 
 
 def balances_of(entries: Iterable[Entry]) -> dict[tuple[str, str], Balance]:

@@ -20,6 +20,7 @@ from fpdf.fonts import TTFFont
 
 from meter.core.invoices import Invoice, Line, LineKind, decimals_of
 from meter.core.money import NANOS, Quantity, nanos_to_text
+from meter.core.monthly import MONEY
 from meter.core.rates import datetime_of
 from meter.core.units import UNITS
 from meter.core.windows import zone
@@ -33,6 +34,9 @@ _MISSING = "□"
 _LEFT, _RIGHT, _TOP, _BOTTOM = 18.0, 192.0, 16.0, 24.0
 _ITEM_RIGHT, _QUANTITY_RIGHT, _PRICE_RIGHT = 82.0, 112.0, 147.0
 _ROW = 5.6
+_HEAD = 8.0
+_GROUP = 3 * _ROW + 2.3
+"""The heights of the table's header, and of a section with its first model and line."""
 _INK, _GREY, _PALE = (32, 33, 36), (95, 99, 104), (241, 243, 244)
 
 _WORDS: dict[Language, dict[str, str]] = {
@@ -41,18 +45,22 @@ _WORDS: dict[Language, dict[str, str]] = {
         "number": "Number", "issued": "Issued", "period": "Period", "currency": "Currency",
         "voids": "Takes back", "reason": "Reason", "bill_to": "Bill to", "customer": "Customer",
         "item": "Item", "quantity": "Quantity", "price": "Unit price", "amount": "Amount",
-        "usage": "Usage", "adjustment": "Adjustments for", "subtotal": "Subtotal",
-        "rounding": "Rounding", "total": "Total", "page": "Page {} of {}", "other": "(no model)",
-        "free": "free",
+        "usage": "Usage", "monthly": "Monthly terms", "adjustment": "Adjustments for",
+        "allowance": "Free: {}", "volume": "Volume price: {}", "money": "amount billed",
+        "subtotal": "Subtotal", "rounding": "Rounding", "total": "Total",
+        "paid": "Paid from credit", "due": "Amount due", "given_back": "To be given back",
+        "page": "Page {} of {}", "other": "(no model)", "free": "free",
     },
     "zh": {
         "invoice": "账单", "credit_note": "冲销单", "draft": "草稿",
         "number": "编号", "issued": "开具日期", "period": "账期", "currency": "货币",
         "voids": "冲销账单", "reason": "原因", "bill_to": "付款方", "customer": "客户",
         "item": "项目", "quantity": "数量", "price": "单价", "amount": "金额",
-        "usage": "用量", "adjustment": "往期调整", "subtotal": "小计",
-        "rounding": "舍入", "total": "合计", "page": "第 {} 页，共 {} 页", "other": "（无模型）",
-        "free": "免费",
+        "usage": "用量", "monthly": "月度条款", "adjustment": "往期调整",
+        "allowance": "免费额度：{}", "volume": "用量阶梯价：{}", "money": "计费金额",
+        "subtotal": "小计", "rounding": "舍入", "total": "合计",
+        "paid": "预付余额已付", "due": "应付金额", "given_back": "应退金额",
+        "page": "第 {} 页，共 {} 页", "other": "（无模型）", "free": "免费",
     },
 }  # fmt: skip
 
@@ -254,21 +262,25 @@ class _Page:
 
     def table(self) -> None:
         """Write the lines by section and model, with the header again on each page."""
+        if self.pdf.get_y() + _HEAD + _GROUP > 297 - _BOTTOM:
+            # The header would stand alone at the foot of the page.
+            self.next_page()
         self.table_head()
         section: tuple[LineKind, str] | None = None
-        model: str | None = None
+        title: str | None = None
         fresh = True
         for line in self.invoice.lines:
             if (line.kind, line.period.name) != section:
                 section, fresh = (line.kind, line.period.name), True
-                self.room(3 * _ROW)
+                self.room(_GROUP)
                 self.section(line)
-            if fresh or line.item.model != model:
-                model, fresh = line.item.model, False
+            of_line = line.item.rule or line.item.model
+            if fresh or of_line != title:
+                title, fresh = of_line, False
                 self.room(2 * _ROW)
-                self.model(model)
+                self.model(title)
             if self.room(_ROW):
-                self.model(model)
+                self.model(title)
             self.line(line)
 
     def table_head(self) -> None:
@@ -285,16 +297,19 @@ class _Page:
         ):
             pdf.set_xy(left, y)
             pdf.cell(right - left, 7, self.word(name), align=align)
-        pdf.set_y(y + 8)
+        pdf.set_y(y + _HEAD)
 
     def room(self, height: float) -> bool:
         """Begin a new page where that much has no room left; return whether it did."""
         if self.pdf.get_y() + height <= 297 - _BOTTOM:
             return False
-        self.pdf.add_page()
-        self.pdf.set_y(_TOP)
+        self.next_page()
         self.table_head()
         return True
+
+    def next_page(self) -> None:
+        self.pdf.add_page()
+        self.pdf.set_y(_TOP)
 
     def section(self, line: Line) -> None:
         pdf = self.pdf
@@ -318,13 +333,18 @@ class _Page:
     def line(self, line: Line) -> None:
         pdf, item = self.pdf, line.item
         y = pdf.get_y()
-        unit = self.safe(self.unit(item.unit), 9, _ITEM_RIGHT - _LEFT - 6)
+        unit = self.word("money") if item.unit == MONEY else self.unit(item.unit)
+        if item.effect is not None:
+            unit = self.word(item.effect).format(unit)
+        unit = self.safe(unit, 9, _ITEM_RIGHT - _LEFT - 6)
         self.font(9)
         pdf.set_xy(_LEFT + 5, y)
         pdf.cell(_ITEM_RIGHT - _LEFT - 5, _ROW, unit)
         pdf.set_xy(_ITEM_RIGHT, y)
         pdf.cell(_QUANTITY_RIGHT - _ITEM_RIGHT, _ROW, _grouped(line.quantity), align="R")
         price = f"{_money(item.nanos)}{_per(item.per)}" if item.nanos else self.word("free")
+        if item.rule is not None:
+            price = ""
         pdf.set_xy(_QUANTITY_RIGHT, y)
         pdf.cell(_PRICE_RIGHT - _QUANTITY_RIGHT, _ROW, price, align="R")
         self.amount(y, line.amount_nanos)
@@ -355,7 +375,8 @@ class _Page:
             rows.append((self.safe(label, 9, 55), invoice.tax_nanos))
         if invoice.rounding_nanos:
             rows.append((self.word("rounding"), invoice.rounding_nanos))
-        self.room((len(rows) + 2) * _ROW + 8)
+        paid = invoice.credit is not None and bool(invoice.paid_nanos)
+        self.room((len(rows) + (4 if paid else 2)) * _ROW + 8)
         y = pdf.get_y() + 3
         pdf.set_draw_color(*_GREY)
         pdf.set_line_width(0.3)
@@ -371,11 +392,20 @@ class _Page:
         y += 0.8
         pdf.line(_QUANTITY_RIGHT - 20, y, _RIGHT, y)
         y += 1.2
-        self.font(10, bold=True)
-        pdf.set_xy(_QUANTITY_RIGHT - 20, y)
-        pdf.cell(55, _ROW, f"{self.word('total')} {invoice.currency}")
-        self.amount(y, invoice.total_nanos, decimals=decimals_of(invoice.currency))
+        self.payable(y, "total", invoice.total_nanos)
+        if paid:
+            y += _ROW
+            self.payable(y, "paid", -invoice.paid_nanos, bold=False)
+            y += _ROW + 0.8
+            self.payable(y, "given_back" if invoice.due_nanos < 0 else "due", invoice.due_nanos)
         pdf.set_y(y + _ROW + 6)
+
+    def payable(self, y: float, word: str, nanos: int, *, bold: bool = True) -> None:
+        """Write an amount that can be paid, in whole minor units of the currency."""
+        self.font(10, bold=bold)
+        self.pdf.set_xy(_QUANTITY_RIGHT - 20, y)
+        self.pdf.cell(55, _ROW, f"{self.word(word)} {self.invoice.currency}")
+        self.amount(y, nanos, decimals=decimals_of(self.invoice.currency))
 
     def notes(self) -> None:
         """Write the issuer's note below everything."""

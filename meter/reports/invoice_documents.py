@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from meter.core.invoices import (
+    FromCredit,
     Invoice,
     Item,
     Kind,
@@ -19,8 +20,10 @@ from meter.core.invoices import (
     Parties,
     Period,
     Tax,
+    quantity_from_text,
+    quantity_to_text,
 )
-from meter.core.money import Quantity, nanos_from_text, nanos_to_text
+from meter.core.money import nanos_from_text, nanos_to_text
 from meter.core.rates import datetime_of, microseconds_of
 from meter.core.windows import zone
 
@@ -51,6 +54,10 @@ def from_json(text: str) -> Invoice:
         parties=Parties(record["seller"], record["bill_to"], record["note"]),
         portion=record["portion"],
         unpriced_calls=record["unpriced_calls"],
+        rules=tuple(
+            (_period_from(each["period"]), each["fingerprint"]) for each in record.get("rules", ())
+        ),
+        credit=_credit_from(record.get("credit")),
     )
 
 
@@ -79,36 +86,68 @@ def _record(invoice: Invoice) -> dict[str, Any]:
         },
         "rounding": nanos_to_text(invoice.rounding_nanos),
         "total": nanos_to_text(invoice.total_nanos),
+        "credit": _credit(invoice),
+        "due": nanos_to_text(invoice.due_nanos),
         "unpriced_calls": invoice.unpriced_calls,
         "portion": invoice.portion,
+        "rules": [
+            {"period": _period(period), "fingerprint": fingerprint}
+            for period, fingerprint in invoice.rules
+        ],
         "note": invoice.parties.note,
     }
 
 
 def _line(line: Line) -> dict[str, Any]:
+    item = line.item
+    is_priced = item.rule is None
     return {
         "kind": line.kind.value,
         "period": _period(line.period),
-        "model": line.item.model,
-        "unit": line.item.unit,
-        "quantity": f"{line.quantity:f}" if isinstance(line.quantity, Decimal)
-        else str(line.quantity),
-        "price": nanos_to_text(line.item.nanos),
-        "per": line.item.per,
+        "model": item.model,
+        "unit": item.unit,
+        "rule": item.rule,
+        "effect": item.effect,
+        "quantity": quantity_to_text(line.quantity),
+        "price": nanos_to_text(item.nanos) if is_priced else None,
+        "per": item.per if is_priced else None,
         "amount": nanos_to_text(line.amount_nanos),
     }  # fmt: skip
 
 
 def _line_from(record: dict[str, Any]) -> Line:
-    item = Item(record["model"], record["unit"], nanos_from_text(record["price"]), record["per"])
+    # Documents from before monthly rules were on invoices do not name them.
+    item = Item(
+        record["model"], record["unit"], nanos_from_text(record["price"] or "0"),
+        record["per"] or 1, record.get("rule"), record.get("effect"),
+    )  # fmt: skip
     return Line(
         LineKind(record["kind"]), _period_from(record["period"]), item,
-        _quantity(record["quantity"]), nanos_from_text(record["amount"]),
+        quantity_from_text(record["quantity"]), nanos_from_text(record["amount"]),
     )  # fmt: skip
 
 
-def _quantity(text: str) -> Quantity:
-    return int(text) if text.lstrip("-").isdecimal() else Decimal(text)
+def _credit(invoice: Invoice) -> dict[str, Any] | None:
+    credit = invoice.credit
+    if credit is None:
+        return None
+    return {
+        "used": [
+            {"period": _period(period), "amount": nanos_to_text(nanos)}
+            for period, nanos in credit.used
+        ],
+        "overrun": nanos_to_text(credit.overrun_nanos),
+        "paid": nanos_to_text(invoice.paid_nanos),
+    }
+
+
+def _credit_from(record: dict[str, Any] | None) -> FromCredit | None:
+    if record is None:
+        return None
+    used = [
+        (_period_from(each["period"]), nanos_from_text(each["amount"])) for each in record["used"]
+    ]
+    return FromCredit(tuple(used), nanos_from_text(record["overrun"]))
 
 
 def _period(period: Period) -> dict[str, str]:

@@ -2,18 +2,20 @@
 
 A period that was never invoiced is billed in full. Of every period that was, the difference
 between what is known now and what was billed is added as adjustments; so a late record, a
-correction or a price fix reaches the next invoice, once, and an invoice itself never changes.
-Called by the façade.
+correction or a price fix reaches the next invoice, once, and an invoice itself never changes. What
+free allowances and volume tiers change of a month is part of what is known of it. Called by the
+façade.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from meter.core.invoices import (
+    FromCredit,
     Invoice,
     Kind,
     Line,
-    LineKind,
     Parties,
     Period,
     Sums,
@@ -21,7 +23,9 @@ from meter.core.invoices import (
     by_currency,
     credit_note,
 )
+from meter.core.monthly import MonthlyRule
 from meter.errors import ConflictingWrite, InputError
+from meter.reports.adjusting import Month, rules_in_force
 from meter.reports.charging import charge_in, lines_of
 from meter.reports.invoice_documents import from_json, to_json
 from meter.store.invoices import IssuedRow
@@ -56,10 +60,12 @@ class Document:
 class Invoicing:
     """Issues the invoices of one ledger.
 
-    `prefix` begins each number; `tax` and `parties` go onto each invoice that is issued.
+    `prefix` begins each number; `tax` and `parties` go onto each invoice that is issued; `monthly`
+    are the rules over whole months.
     """
 
     ledger: Ledger
+    monthly: Sequence[MonthlyRule] = ()
     prefix: str = "INV-"
     tax: Tax | None = None
     parties: Parties = field(default_factory=Parties)
@@ -139,8 +145,10 @@ class Invoicing:
         known: Sequence[IssuedRow],
     ) -> list[Invoice]:
         counter = _Counter(self.progress)
-        own, unpriced = self._unbilled(subject, period, LineKind.USAGE, counter)
+        own, unpriced = self._unbilled(subject, period, counter, is_own=True)
         parts = [own]
+        periods = [period]
+        rules = _rules_of(known)
         for other in self._periods(subject, known):
             standing, voided = _of_period(known, other)
             if _bounds(other) == _bounds(period):
@@ -151,11 +159,18 @@ class Invoicing:
                     f"period that does not overlap it, which {period.name} ({period.tz}) does"
                 )
             is_earlier = other.end_us <= period.start_us
-            if is_earlier and standing and self._has_news(subject, other):
-                news, _ = self._unbilled(subject, other, LineKind.ADJUSTMENT, counter)
+            if (
+                is_earlier
+                and standing
+                and self._has_news(subject, other, rules.get(_bounds(other), ""))
+            ):
+                news, _ = self._unbilled(subject, other, counter, is_own=False)
                 # What was voided waits until its own period is invoiced again.
                 waiting = {row.currency for row in voided} - {row.currency for row in standing}
                 parts.append({c: lines for c, lines in news.items() if c not in waiting})
+                periods.append(other)
+        credit = self._from_credit(subject, periods, known)
+        made_with = tuple((each, rules_in_force(self.monthly, each.months())) for each in periods)
         return [
             Invoice(
                 kind=Kind.INVOICE,
@@ -168,6 +183,8 @@ class Invoicing:
                 parties=self.parties,
                 portion=portion,
                 unpriced_calls=unpriced,
+                rules=made_with,
+                credit=credit.get(currency),
             )
             for currency, lines in by_currency(parts).items()
         ]
@@ -179,10 +196,12 @@ class Invoicing:
         return [by_bounds[bounds] for bounds in sorted(by_bounds)]
 
     def _unbilled(
-        self, subject: str, period: Period, kind: LineKind, counter: "_Counter"
+        self, subject: str, period: Period, counter: "_Counter", *, is_own: bool
     ) -> tuple[dict[str, list[Line]], int]:
         """Return what was not billed yet of a period, and how many of its calls lack a price."""
         sums = Sums()
+        starts = period.months() if self.monthly else ()
+        months = [Month() for _ in starts]
         unpriced = 0
         for call in counter.counted(
             self.ledger.calls(
@@ -199,12 +218,56 @@ class Invoicing:
                 continue
             lines = lines_of(call, "billed", self.ledger.rate_card)
             sums.add_call(charge.currency, call.model, lines)
+            if months:
+                month = months[bisect_right(starts, call.started_us) - 1]
+                month.add(call, charge.currency, lines)
+        for month_us, month in zip(starts, months, strict=True):
+            for adjustment in month.adjustments(self.monthly, subject, month_us):
+                sums.add_monthly(adjustment)
         for currency, item, quantity, nanos in self.ledger.invoices.billed_lines(subject, period):
             sums.add(currency, item, -quantity, -nanos)
-        return sums.lines(kind, period), unpriced
+        return sums.lines(period, is_own=is_own), unpriced
 
-    def _has_news(self, subject: str, period: Period) -> bool:
-        """Whether other sums are known of a period than were billed; quicker than its lines."""
+    def _from_credit(
+        self, subject: str, periods: Sequence[Period], known: Sequence[IssuedRow]
+    ) -> Mapping[str, FromCredit]:
+        """Return what the subject's credit paid of these periods, by currency.
+
+        `periods` begins with the invoice's own. Of what earlier documents said, the difference.
+        """
+        accounts = self.ledger.credits.currencies(subject)
+        if not accounts:
+            return {}
+        issued = [from_json(row.content) for row in known]
+        found = {}
+        for currency in accounts:
+            used = []
+            for period in periods:
+                nanos = self.ledger.credits.used(
+                    subject, currency, since_us=period.start_us, until_us=period.end_us
+                )
+                said = sum(
+                    told for document in issued
+                    if document.currency == currency and document.credit is not None
+                    for other, told in document.credit.used if _bounds(other) == _bounds(period)
+                )  # fmt: skip
+                used.append((period, nanos - said))
+            later = self.ledger.credits.used(
+                subject, currency, since_us=periods[0].end_us, until_us=None
+            )
+            # Credit pays for the oldest calls first: what it lacks, it lacks for the latest.
+            lacking = self.ledger.credits.overrun(subject, currency) - later
+            most = max(sum(nanos for _, nanos in used), 0)
+            found[currency] = FromCredit(tuple(used), min(max(lacking, 0), most))
+        return found
+
+    def _has_news(self, subject: str, period: Period, rules: str) -> bool:
+        """Whether other sums are known of a period than were billed; quicker than its lines.
+
+        `rules` is the fingerprint of those that it was billed with.
+        """
+        if rules_in_force(self.monthly, period.months()) != rules:
+            return True
         left: dict[str | None, int] = {}
         for row in self.ledger.usage(
             (),
@@ -215,16 +278,19 @@ class Invoicing:
         ):
             currency = row.billed_currency
             left[currency] = left.get(currency, 0) + (row.billed_nanos or 0)
-        for currency, nanos in self._billed(subject, period).items():
+        for currency, nanos in self._billed(subject, period, of_calls=True).items():
             left[currency] = left.get(currency, 0) - nanos
         return any(left.values())
 
     def _is_billed(self, subject: str, period: Period) -> bool:
         return any(self._billed(subject, period).values())
 
-    def _billed(self, subject: str, period: Period) -> dict[str, int]:
+    def _billed(self, subject: str, period: Period, *, of_calls: bool = False) -> dict[str, int]:
+        """Return what was billed of a period by currency, or only of that what calls made."""
         billed: dict[str, int] = {}
-        for currency, _, _, nanos in self.ledger.invoices.billed_lines(subject, period):
+        for currency, item, _, nanos in self.ledger.invoices.billed_lines(subject, period):
+            if of_calls and item.rule is not None:
+                continue
             billed[currency] = billed.get(currency, 0) + nanos
         return billed
 
@@ -256,6 +322,15 @@ def _of_period(
         [row for row in own if row.voided_by is None],
         [row for row in own if row.voided_by is not None],
     )
+
+
+def _rules_of(known: Collection[IssuedRow]) -> dict[tuple[int, int], str]:
+    """Return the fingerprint of the rules that each period was last billed with, by its bounds."""
+    return {
+        _bounds(period): fingerprint
+        for row in known if row.kind is Kind.INVOICE and row.voided_by is None
+        for period, fingerprint in from_json(row.content).rules
+    }  # fmt: skip
 
 
 def _bounds(period: Period) -> tuple[int, int]:

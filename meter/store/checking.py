@@ -49,6 +49,7 @@ from meter.store.encoding import (
     usage_from_row,
 )
 from meter.store.engine import read_connection
+from meter.store.invoices import documents_that_differ, posted_by_invoices
 from meter.store.latest import first_events
 from meter.store.prepaid import burns
 from meter.store.rollups import rollups_that_differ
@@ -121,6 +122,8 @@ class _Check:
         yield from self._records()
         yield from self._spent()
         for found in sums_that_differ(self.connection):
+            yield Finding(*found)
+        for found in documents_that_differ(self.connection):
             yield Finding(*found)
         for rollup, message in rollups_that_differ(self.connection):
             yield Finding("rollups equal calls", rollup, message)
@@ -250,7 +253,7 @@ class _Check:
             "source_id",
         )
         burns = _Alongside(self._rows(usage_by_source()), "source_id")
-        owed = moved_by_people(self.connection)
+        owed = moved_by_people(self.connection) | posted_by_invoices(self.connection)
         for count, event in enumerate(events, 1):
             versions = [event, *later.take(event["call_id"])]
             yield from self._versions(event, versions, owed)

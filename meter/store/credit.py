@@ -8,7 +8,7 @@ through the ledger by the façade, the gateway and the command line.
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, select, true, update
 
 from meter.core.budgets import Measure, ScopeKind
 from meter.core.credit import (
@@ -49,7 +49,7 @@ from meter.store.engine import read_connection, write_connection
 from meter.store.failures import Interrupted
 from meter.store.prepaid import Cause
 from meter.store.schema import budgets as budgets_table
-from meter.store.schema import credit_grants
+from meter.store.schema import credit_grants, credit_moves, usage_events
 
 _ATTEMPTS = 8
 _AT_ONCE = 500
@@ -294,12 +294,7 @@ class Credits:
         ConfigError.
         """
         with read_connection(self._engine) as connection:
-            chosen = select(budgets_table.c.currency).where(
-                budgets_table.c.measure == Measure.CREDIT.value,
-                budgets_table.c.scope_kind == ScopeKind.SUBJECT.value,
-                budgets_table.c.scope_value == clean(subject),
-            )
-            known = sorted(connection.execute(chosen).scalars())
+            known = _currencies(connection, subject)
             if currency is None and len(known) > 1:
                 raise InputError(
                     f"found credit of {subject!r:.80} in {', '.join(known)}, expected to be told "
@@ -314,6 +309,39 @@ class Credits:
                 connection, subject, currency or known[0], since_us=since_us, until_us=until_us,
                 tz=tz, by=by,
             )  # fmt: skip
+
+    def currencies(self, subject: str) -> list[str]:
+        """Return the currencies that the subject is prepaid in, sorted."""
+        with read_connection(self._engine) as connection:
+            return _currencies(connection, subject)
+
+    def used(self, subject: str, currency: str, *, since_us: int, until_us: int | None) -> int:
+        """Return what the calls that started in [since_us, until_us) took from the credit, nanos.
+
+        As it is known now: what corrections gave back is taken off.
+        """
+        started = usage_events.c.started_us
+        chosen = (
+            select(func.coalesce(func.sum(-credit_moves.c.amount_nanos), 0))
+            .join(usage_events, usage_events.c.call_id == credit_moves.c.call_id)
+            .where(
+                credit_moves.c.subject == clean(subject),
+                credit_moves.c.currency == currency,
+                credit_moves.c.kind == MoveKind.USAGE.value,
+                started >= since_us,
+                true() if until_us is None else started < until_us,
+            )
+        )
+        with read_connection(self._engine) as connection:
+            return int(connection.execute(chosen).scalar_one())
+
+    def overrun(self, subject: str, currency: str) -> int:
+        """Return by how much usage has overrun the credit, in nanos >= 0."""
+        chosen = select(credit_grants.c.left_nanos).where(
+            credit_grants.c.id == account_id(clean(subject) or "", currency)
+        )
+        with read_connection(self._engine) as connection:
+            return max(-(connection.execute(chosen).scalar() or 0), 0)
 
     def standing(self, account: str, *, now_us: int) -> BudgetRow | None:
         """Return a credit account as a budget, None when there is none of that id."""
@@ -343,3 +371,12 @@ class Credits:
                 attempts += 1
                 if attempts >= _ATTEMPTS:
                     raise
+
+
+def _currencies(connection: Connection, subject: str) -> list[str]:
+    chosen = select(budgets_table.c.currency).where(
+        budgets_table.c.measure == Measure.CREDIT.value,
+        budgets_table.c.scope_kind == ScopeKind.SUBJECT.value,
+        budgets_table.c.scope_value == clean(subject),
+    )
+    return sorted(connection.execute(chosen).scalars())

@@ -1,26 +1,41 @@
 """Keep invoices as they were issued, numbered without gaps. Called by the opened ledger.
 
 Knows rows, not what is billed: see `meter.reports.invoicing`. A number is taken in the transaction
-that writes its invoice; issuing fails, and takes no number, when another invoice of the subject was
-issued since the lines were reckoned.
+that writes its invoice, and the entries of what monthly rules change on it. Issuing fails, and
+takes no number, when another invoice of the subject was issued since the lines were reckoned.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal
+from uuid import UUID, uuid5
 
 from sqlalchemy import Connection, Engine, Row, and_, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from meter.core.invoices import Invoice, Item, Kind, Line, Period
-from meter.core.money import Quantity
+from meter.core.invoices import (
+    Invoice,
+    Item,
+    Kind,
+    Line,
+    Period,
+    quantity_from_text,
+    quantity_to_text,
+)
+from meter.core.ledger import monthly_entries
+from meter.core.money import Quantity, nanos_from_text
 from meter.errors import ConflictingWrite
+from meter.store.credit_sums import Posted, add
 from meter.store.encoding import clean
-from meter.store.engine import read_connection, write_connection
-from meter.store.feed import take_number
+from meter.store.engine import on_cursor, read_connection, write_connection
+from meter.store.feed import arrival_rows, take_number
+from meter.store.prepared import Runner
 from meter.store.schema import invoice_lines, invoices
+from meter.store.statements import statements_for
+from meter.store.writing import balance_rows, entry_row
 
 _COUNTER = "invoice"
+_DOCUMENTS = UUID("0d2f6c0e-9a0b-4a53-8f0e-5b8f4f0c7a11")
 
 Write = Callable[[Invoice, int], tuple[Invoice, str]]
 """Gives an invoice its number, from the count of all so far, and its content."""
@@ -121,7 +136,7 @@ class Invoices:
         lines = invoice_lines.c
         chosen = (
             select(invoices.c.currency, lines.model, lines.unit, lines.nanos, lines.per,
-                   lines.quantity, lines.amount_nanos)
+                   lines.rule, lines.effect, lines.quantity, lines.amount_nanos)
             .join(invoices, invoices.c.sequence == lines.sequence)
             .where(
                 and_(
@@ -132,8 +147,8 @@ class Invoices:
             )
         )  # fmt: skip
         with read_connection(self._engine) as connection:
-            for currency, model, unit, nanos, per, quantity, amount in connection.execute(chosen):
-                yield currency, Item(model, unit, nanos, per), _quantity(quantity), amount
+            for currency, *item, quantity, amount in connection.execute(chosen):
+                yield currency, Item(*item), quantity_from_text(quantity), amount
 
 
 def _issue(connection: Connection, draft: Invoice, write: Write, expected_last: int | None) -> int:
@@ -171,7 +186,80 @@ def _issue(connection: Connection, draft: Invoice, write: Write, expected_last: 
     rows = [_line_row(sequence, place, line) for place, line in enumerate(invoice.lines)]
     if rows:
         connection.execute(insert(invoice_lines), rows)
+    _post(connection, invoice)
     return sequence
+
+
+def source_of(number: str) -> UUID:
+    """Return the source of the entries of an invoice or credit note of that number."""
+    return uuid5(_DOCUMENTS, number)
+
+
+def posted_by_invoices(connection: Connection) -> dict[UUID, Posted]:
+    """Return the entries that invoices ought to have made, by source."""
+    lines = invoice_lines.c
+    chosen = (
+        select(invoices.c.number, invoices.c.subject, invoices.c.currency, lines.rule,
+               lines.effect, lines.amount_nanos)
+        .join(invoices, invoices.c.sequence == lines.sequence)
+        .where(lines.rule.is_not(None))
+    )  # fmt: skip
+    owed: dict[UUID, Posted] = {}
+    for number, subject, currency, *change in connection.execute(chosen):
+        source_id = source_of(number)
+        for entry in monthly_entries(source_id, 0, subject, currency, [tuple(change)]):
+            add(
+                owed.setdefault(source_id, {}),
+                {(entry.debit, entry.credit, entry.currency): entry.amount_nanos},
+            )
+    return owed
+
+
+def documents_that_differ(connection: Connection) -> Iterator[tuple[str, str, str]]:
+    """Yield what is wrong of invoices: what ought to hold, the row's key, what was found."""
+    summed = (
+        select(func.coalesce(func.sum(invoice_lines.c.amount_nanos), 0))
+        .where(invoice_lines.c.sequence == invoices.c.sequence)
+        .scalar_subquery()
+    )
+    chosen = select(invoices.c.sequence, invoices.c.number, invoices.c.content, summed)
+    expected = 0
+    for sequence, number, content, nanos in connection.execute(chosen.order_by("sequence")):
+        expected += 1
+        if sequence != expected:
+            yield "invoices are numbered without gaps", number, f"it is the {sequence}th"
+            expected = sequence
+        stated = nanos_from_text(str(json.loads(content)["subtotal"]))
+        if stated != int(nanos):
+            yield (
+                "an invoice is the sum of its lines",
+                number,
+                f"its lines sum to {nanos} nanos, the document says {stated}",
+            )
+
+
+def _post(connection: Connection, invoice: Invoice) -> None:
+    """Write the entries of what monthly rules change on an invoice."""
+    entries = monthly_entries(
+        source_of(invoice.number or ""), invoice.issued_us, invoice.subject, invoice.currency,
+        [
+            (line.item.rule, line.item.effect or "", line.amount_nanos)
+            for line in invoice.lines if line.item.rule is not None
+        ],
+    )  # fmt: skip
+    if not entries:
+        return
+    statements = statements_for(connection.dialect)
+    with on_cursor(connection) as cursor:
+        runner = Runner(cursor, native=connection.dialect.name == "postgresql")
+        runner.put(statements.add_arrivals, arrival_rows([entries[0].source_id]))
+        if runner.put(statements.add_entries, [entry_row(each) for each in entries]) != len(
+            entries
+        ):
+            raise ConflictingWrite(
+                f"found entries of {invoice.number} already, expected a number of its own"
+            )
+        runner.put(statements.move_balances, balance_rows(entries))
 
 
 def _line_row(sequence: int, place: int, line: Line) -> dict[str, object]:
@@ -187,8 +275,10 @@ def _line_row(sequence: int, place: int, line: Line) -> dict[str, object]:
         "period": line.period.name,
         "tz": line.period.tz,
         "unit": line.item.unit,
-        "quantity": str(line.quantity),
-        "model": line.item.model,
+        "quantity": quantity_to_text(line.quantity),
+        "model": clean(line.item.model),
+        "rule": clean(line.item.rule),
+        "effect": line.item.effect,
     }
 
 
@@ -200,7 +290,3 @@ def _issued_row(row: Row[tuple[object, ...]]) -> IssuedRow:
         found["currency"], period, found["issued_us"], found["portion"], found["voids"],
         found["voided_by"], int(found["amount"]), found["content"],
     )  # fmt: skip
-
-
-def _quantity(text: str) -> Quantity:
-    return int(text) if text.lstrip("-").isdecimal() else Decimal(text)

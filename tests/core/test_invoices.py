@@ -6,7 +6,6 @@ import pytest
 
 from meter.core.invoices import (
     Item,
-    LineKind,
     Sums,
     Tax,
     decimals_of,
@@ -84,7 +83,7 @@ def test_sums_are_by_currency_model_unit_and_price():
         ("CNY", "gpt-4o", line), ("USD", None, line),
     ):  # fmt: skip
         sums.add_call(currency, model, [charge])
-    lines = sums.lines(LineKind.USAGE, period_named("2026-11", "UTC"))
+    lines = sums.lines(period_named("2026-11", "UTC"), is_own=True)
     shown = {
         currency: [(each.item.model, each.item.nanos, each.quantity, each.amount_nanos)
                    for each in listed]
@@ -103,4 +102,4 @@ def test_what_came_to_nothing_has_no_line():
     sums = Sums()
     sums.add("USD", ITEM, 10, 25_000)
     sums.add("USD", ITEM, -10, -25_000)
-    assert sums.lines(LineKind.USAGE, period_named("2026-11", "UTC")) == {}
+    assert sums.lines(period_named("2026-11", "UTC"), is_own=True) == {}
