@@ -76,6 +76,7 @@ class Batch:
     blocked: set[WindowKey] = field(default_factory=set)
     claims: dict[str, UUID] = field(default_factory=dict)
     claimed: dict[str, UUID] = field(default_factory=dict)
+    works: set[UUID] = field(default_factory=set)
     credit: dict[str, CreditAccount] = field(default_factory=dict)
     credit_numbers: dict[UUID, int] = field(default_factory=dict)
 

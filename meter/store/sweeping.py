@@ -11,10 +11,11 @@ from meter.core.call import Basis, Outcome
 from meter.core.event import UsageEvent
 from meter.core.rating import Charge
 from meter.core.windows import Span
+from meter.store import works
 from meter.store.encoding import AnyRow, call_from_open_row, event_to_row
 from meter.store.engine import write_connection
 from meter.store.owners import is_dead
-from meter.store.requests import Settle
+from meter.store.requests import Release, Settle
 from meter.store.schema import budget_windows, budgets, open_calls
 from meter.store.writing import write_batch
 
@@ -73,7 +74,12 @@ def _sweep_some(connection: Connection, now_us: int, dead_owners: bool) -> int:
         .limit(_AT_ONCE)
         .with_for_update(skip_locked=True)
     )
-    requests = [_unsettled(row, now_us) for row in connection.execute(chosen).mappings().all()]
+    rows = connection.execute(chosen).mappings().all()
+    requests = [
+        # The receipt of work is listed as unsettled already.
+        Release(row["call_id"]) if row["owner"] == works.OWNER else _unsettled(row, now_us)
+        for row in rows
+    ]
     if requests:
         write_batch(connection, requests)
     return len(requests)

@@ -40,6 +40,7 @@ from meter.store.prepaid import changed_rows
 from meter.store.prepared import Runner, Work
 from meter.store.requests import Answer, Correct, Release, Request, Reserve, Settle
 from meter.store.statements import Statements, statements_for
+from meter.store.works import hold_on, is_receipt, work_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ def _load_claims(batch: Batch, requests: Sequence[Request]) -> list[Row]:
     claimed = batch.runner.ask(batch.statements.claims_in, names=asked)
     batch.claims = {found["name"]: found["call_id"] for found in claimed}
     receipts = {c for name, c in batch.claims.items() if name.startswith(RECEIPT)}
+    batch.works = {work_of(receipt) for receipt in receipts}
     return [dict(event) for call_id in sorted(receipts) if (event := batch.event(call_id))]
 
 
@@ -143,7 +145,7 @@ def _ask(batch: Batch, requests: Sequence[Request], values: set[str]) -> None:
     In this order. Reading the budgets keeps them from being changed until the batch is committed,
     and when the events are read nobody else can end an open call any more.
     """
-    ids = list({request.call_id for request in requests})
+    ids = list({request.call_id for request in requests} | batch.works)
     budgets, opened, ended = batch.runner.ask_all(
         [
             (batch.statements.budgets_in, {"values": list(values)}),
@@ -175,7 +177,7 @@ def _ask_unless_known(
         for counted in known.budgets[value]:
             batch.take_budget(counted)
     begun: set[UUID] = set()
-    unsure: set[UUID] = set()
+    unsure: set[UUID] = set(batch.works)
     for request in requests:
         call_id = request.call_id
         holds = known.in_flight.get(call_id)
@@ -346,15 +348,18 @@ def _settle(batch: Batch, request: Settle) -> None:
         elif not row["swept"]:
             require_same_event(known, row)
         return
+    if is_receipt(request):
+        hold_on(batch, request)
     _close(batch, call_id)
     batch.events[call_id] = row
     event = request.event
     batch.entries += entries_of(event.call, event.issuer, event.charge, event.billed)
     batch.spend(row, row)
-    if event.billing_ids and event.usage:
+    if event.billing_ids and event.usage is not None:
         names = (RECEIPT + name for name in event.billing_ids)
         for receipt in sorted({batch.claims[name] for name in names if name in batch.claims}):
             settle_receipt(batch, receipt, event)
+            _close(batch, work_of(receipt))
 
 
 def require_same_event(known: AnyRow, row: Row) -> None:

@@ -63,8 +63,9 @@ class JobGauge(PlainGauge):
 
     @property
     def billing_ids(self) -> tuple[str, ...]:
-        """The names under which the job is billed once."""
-        return () if self._job is None else self._job.names
+        """The names under which the job is billed once; a look at a running one bills nothing."""
+        job = self._job
+        return () if job is None or not (job.ended or self._begins) else job.names
 
     def take(self, payload: JSONObject) -> None:
         """Keep the latest state of the job; an ended one does not run again."""
