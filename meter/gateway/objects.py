@@ -61,7 +61,7 @@ FAMILIES: Final = {
         Family("containers", "Container with id '{id}' not found."),
         Family(
             "videos", "Video with id '{id}' not found.", frozenset({"edits", "extensions"}),
-            frozenset({"edits", "extensions", "remix"}),
+            frozenset({"edits", "extensions", "remix"}), is_work=True,
         ),
         Family("chat/completions", "Chat completion with id '{id}' not found."),
         Family("messages/batches", "Not found: {id}", is_work=True),

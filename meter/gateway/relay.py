@@ -27,6 +27,7 @@ from meter.gateway.services import Services
 from meter.gateway.tenants import Showing, is_searched
 from meter.gateway.upstreams import Upstream
 from meter.gateway.waiting import reason_of, wait
+from meter.gateway.watching import look_before_deleting
 from meter.pipeline import HEAVY_BODY_BYTES, OpenCall
 from meter.store.keys import Key
 
@@ -131,6 +132,7 @@ class Relay:
         if self._line.is_gone:
             self.call.abandon()
             raise ClientLeft
+        await self._bill_before_deleting(self.call)
         try:
             await self._exchange(self.call)
         except Rejected as rejection:
@@ -312,13 +314,32 @@ class Relay:
             await self._give(b"", is_last=True)
         await line.write(b"", is_last=True)
 
+    @property
+    def _deleted(self) -> str | None:
+        """The stored object that the request deletes, None when it deletes none."""
+        place = self._place
+        is_whole = place is not None and not place.rest and self._request.method == "DELETE"
+        return place.id if is_whole and place is not None else None
+
+    async def _bill_before_deleting(self, call: OpenCall) -> None:
+        """See what work has used before it is deleted. Raises: Rejected when that fails."""
+        place, deleted, upstream = self._place, self._deleted, self.upstream
+        if deleted is None or place is None or not place.family.is_work or upstream is None:
+            return
+        try:
+            await look_before_deleting(self._services, upstream, deleted)
+        except (StoreError, UpstreamError, TimeoutError) as error:
+            call.abandon()
+            self._is_settled = True
+            raise _unreachable(upstream, error) from None
+
     async def _forget_deleted(self) -> None:
-        place, status = self._place, self.status
-        if self._request.method != "DELETE" or place is None or place.id is None or place.rest:
+        deleted, status = self._deleted, self.status
+        if deleted is None:
             return
         if status is not None and 200 <= status < 300:
             assert self.upstream is not None
-            await self._services.tenants.forget(self.upstream, place.id)
+            await self._services.tenants.forget(self.upstream, deleted)
 
     async def _pass(self, call: OpenCall, taken: list[bytes]) -> None:
         """Hand pieces of the body on, as they came. Raises: ClientLeft."""

@@ -1,8 +1,9 @@
 """Look after work that goes on at an upstream, so that its end is billed when nobody asks for it.
 
-Batches and fine-tuning jobs that were made through the gateway are looked at now and then, by one
-process of all at a time, through the same pipeline as a customer's own look. Whoever sees the end
-first bills it, once. Called by `app`, on the event loop.
+Batches, fine-tuning jobs and films that were made through the gateway are looked at now and then,
+by one process of all at a time, through the same pipeline as a customer's own look, and once more
+before they are deleted. Whoever sees the end first bills it, once. Called by `app` and `relay`, on
+the event loop.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ _ENDED: Final = {
     "batches": ("status", frozenset({"completed", "failed", "expired", "cancelled"})),
     "fine_tuning/jobs": ("status", frozenset({"succeeded", "failed", "cancelled"})),
     "messages/batches": ("processing_status", frozenset({"ended"})),
+    "videos": ("status", frozenset({"completed", "failed"})),
 }
 
 
@@ -63,6 +65,19 @@ async def look_after(services: Services) -> int:
         await loop.run_in_executor(services.threads, owned.watch, row.upstream, row.id, again_us)
         ended += again_us is None
     return ended
+
+
+async def look_before_deleting(services: Services, upstream: Upstream, name: str) -> None:
+    """Bill work that has ended, before nobody can see any more what it used.
+
+    Raises: StoreError, UpstreamError, TimeoutError.
+    """
+    loop = asyncio.get_running_loop()
+    row = await loop.run_in_executor(
+        services.threads, services.tenants.owned.one, upstream.name, name
+    )
+    if row is not None and row.watched_us is not None:
+        await _look(services, upstream, row)
 
 
 async def _look(services: Services, upstream: Upstream, row: Owned) -> int | None:

@@ -51,9 +51,10 @@ class Batch:
     `open_holds` has every call of the batch that is open in the database, `ended` those with an
     event there. `opened` and `events` are to be written, `closed` to be removed. `corrected` has
     the ids of its corrections. `claims` says which call billed a piece of work; `claimed` are those
-    to be written. `steps` has the starts of the windows that were read, by budget, `recalled` what
-    is known of windows without reading: spent and held. `queued` are windows that earlier calls
-    wait for, `blocked` those that a call of this batch did not fit into.
+    to be written, `works` the ids under which work is held that these requests may show. `steps`
+    has the starts of the windows that were read, by budget, `recalled` what is known of windows
+    without reading: spent and held. `queued` are windows that earlier calls wait for, `blocked`
+    those that a call of this batch did not fit into.
     `credit` has the prepaid credit that the batch needs, by the id of its budget.
     """
 

@@ -51,12 +51,16 @@ class Works:
         if method == "POST":
             kind = "batch" if "batches" in path else "fine_tuning.job"
             name = "batch_1" if kind == "batch" else "ftjob-1"
+            if path == "/v1/videos":
+                kind, name = "video", "video_1"
             if path == "/v1/messages/batches":
                 name = "msgbatch_1"
                 made = {"id": name, "type": "message_batch", "processing_status": "in_progress"}
             else:
                 made = {"id": name, "object": kind, "status": "validating"}
             body = json.dumps(self.objects.setdefault(name, made)).encode()
+        elif method == "DELETE":
+            body = json.dumps(self.objects.pop(path.rpartition("/")[2])).encode()
         elif path.endswith(("/content", "/results")):
             body = (json.dumps(self.objects["lines"]) + "\n").encode()
         else:
@@ -189,3 +193,32 @@ def test_an_upstream_that_is_away_is_asked_again_later(gateway, works):
     row = gateway.gateway.services.tenants.owned.one("openai", name)
     assert row is not None and row.watched_us is not None
     assert len(gateway.calls(1)) == 1
+
+
+def test_a_film_is_held_until_it_is_made_and_billed_before_it_is_deleted(gateway, works):
+    """Two films of four seconds, 0.10 USD each, do not fit into 0.70 USD at the same time."""
+    gateway.meter.credits.grant("alice", "0.70", reason="order 1", author="boss")
+    headers = {"authorization": f"Bearer {gateway.key('alice')}"}
+    with httpx.Client(base_url=f"{gateway.url}/v1", headers=headers) as client:
+        film = {"model": "sora-2", "prompt": "the sea"}
+        assert client.post("/videos", json=film).status_code == 200
+        gateway.calls(1)
+        (balance,) = gateway.meter.credits.balances("alice")
+        # A nano for the rounding.
+        assert (balance.balance_nanos, balance.held_nanos) == (700_000_000, 400_000_001)
+        assert client.post("/videos", json=film).status_code == 429
+        works.objects["video_1"] |= {"status": "completed", "model": "sora-2", "seconds": "4"}
+        assert client.delete("/videos/video_1").status_code == 200
+        assert works.lines[-2:] == ["GET /v1/videos/video_1", "DELETE /v1/videos/video_1"]
+        (balance,) = gateway.meter.credits.balances("alice")
+        assert (balance.balance_nanos, balance.held_nanos) == (300_000_000, 0)
+        assert client.post("/videos", json=film).status_code == 429
+
+
+def test_work_whose_use_cannot_be_seen_is_not_deleted(gateway, works):
+    name = begin(gateway, "messages/batches")
+    key = gateway.key("alice")
+    works.is_away = True
+    answer = httpx.delete(f"{gateway.url}/v1/messages/batches/{name}", headers={"x-api-key": key})
+    assert answer.status_code == 502
+    assert name in works.objects
