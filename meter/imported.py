@@ -3,6 +3,8 @@
 Called by the façade when it opens, by the gateway now and then, and by the commands on prices.
 """
 
+from functools import lru_cache
+
 from meter.errors import InputError
 from meter.prices.book import PriceBook
 from meter.prices.formats import read_text
@@ -37,6 +39,12 @@ class ImportedPrices:
 def read_imported(file: PriceFile) -> RateFile:
     """Return what an imported rate file says. Raises: InputError."""
     try:
-        return read_text(file.content, file.format, f"imported rate file {file.name}")
+        return _read(file.name, file.format, file.content)
     except InputError as error:
         raise InputError(f"{error}: meter prices remove {file.name}") from None
+
+
+@lru_cache(8)
+def _read(name: str, format: str, content: str) -> RateFile:
+    # A whole price map takes a third of a second: a process reads each version once.
+    return read_text(content, format, f"imported rate file {name}")

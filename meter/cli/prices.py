@@ -177,6 +177,7 @@ def validate(
         raise typer.Exit(FOUND) from None
     say(f"{file} can be used: {_counted(read)}.")
     _say_left_out(left_out)
+    _say_lacking(read)
 
 
 @prices.command("import")
@@ -215,6 +216,7 @@ def import_prices(
         )  # fmt: skip
     if format is Format.TABLE:
         _say_left_out(left_out)
+        _say_lacking(read)
         say(f"Kept {_counted(read)} as {kept.name}, version {kept.number}.")
 
 
@@ -294,6 +296,32 @@ def _say_left_out(left_out: dict[str, str]) -> None:
     for reason, models in sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0])):
         more = f" and {len(models) - 3:,} more" if len(models) > 3 else ""
         say(f"  {', '.join(models[:3])}{more}: {reason}")
+
+
+def _say_lacking(read: "RateFile") -> None:
+    """Say which service tiers a model has on the list but not on its contract or resale card."""
+    from meter.clock import now_us
+    from meter.prices.book import PriceBook
+
+    listed, at_us = PriceBook.bundled(), now_us()
+    for entry in read.entries:
+        card = entry.quote.card
+        if entry.book == "list" or card is None or entry.quote.amends:
+            continue
+        lacking: dict[tuple[str, ...], list[str]] = {}
+        for provider in sorted(entry.models.providers):
+            for model in entry.models.names:
+                known = listed.card_for(provider, model, at_us)
+                tiers = tuple(sorted(set(known.rates) - set(card.rates))) if known else ()
+                if tiers:
+                    lacking.setdefault(tiers, []).append(model)
+        for tiers, models in lacking.items():
+            more = f" and {len(models) - 3:,} more" if len(models) > 3 else ""
+            say(
+                f"{', '.join(models[:3])}{more}: the {entry.book} card has no rates for "
+                f"{', '.join(tiers)}, so such calls have no {entry.book} price; amends = true "
+                "takes them from the list."
+            )
 
 
 def _book(database_url: str | None) -> "PriceBook":

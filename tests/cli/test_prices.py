@@ -151,6 +151,9 @@ def test_diff_says_with_its_status_whether_anything_differs(folder, capsys):
 
 def test_validate_says_what_is_wrong_and_what_is_left_out(folder, capsys):
     assert "can be used: 1 card" in told(capsys, "validate", "listed.toml").out
+    lacking = told(capsys, "validate", "rates.toml").out
+    assert "gpt-4o: the contract card has no rates for batch" in lacking
+    assert "amends = true" in lacking
     (folder / "bad.toml").write_text(LISTED.replace('"3"', "3.0"))
     err = told(capsys, "validate", "bad.toml", status=1).err
     assert "bad.toml, card 1 (gpt-4o), tier standard, input_tokens has price = 3.0" in err

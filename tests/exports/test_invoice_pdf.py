@@ -8,6 +8,7 @@ import pytest
 from pypdf import PdfReader
 
 from meter.core.invoices import (
+    FromCredit,
     Invoice,
     Item,
     Kind,
@@ -129,3 +130,56 @@ def test_currencies_have_their_own_decimals():
     assert "Total JPY" in page
     dinar = replace(INVOICE, currency="KWD", tax=None)
     assert dinar.total_nanos == 3_076_000_000
+
+
+def a_rule_line(effect, unit, quantity, amount):
+    return Line(LineKind.MONTHLY, NOVEMBER, Item(None, unit, 0, 1, "黄金 gold", effect), quantity,
+                amount)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", ("Monthly terms 2026-11", "Free: input tokens", "Volume price: amount billed")),
+        ("zh", ("月度条款 2026-11", "免费额度：输入 token", "用量阶梯价：计费金额")),
+    ],
+)
+def test_what_depends_on_the_month_stands_under_its_rule(language, words):
+    lines = (
+        INVOICE.lines[0],
+        a_rule_line("allowance", "input_tokens", 1_000_000, -2_500_000_000),
+        a_rule_line("volume", "money", Decimal("0.5"), -250_000_000),
+    )
+    (page,) = pages_of(to_pdf(replace(INVOICE, lines=lines), language))
+    for text in (*words, "黄金 gold", "1,000,000", "−2", "0.5", "−0"):
+        assert text in page
+    assert "free\n" not in page
+
+
+def test_what_credit_has_paid_and_what_is_due_stand_under_the_total():
+    invoice = replace(INVOICE, tax=None, credit=FromCredit(((NOVEMBER, 500_000_000),)))
+    # The lines: 3.0864175 + 0.00004 - 0.01 = 3.0764575, to pay 3.08; less 0.50 is 2.58.
+    (page,) = pages_of(to_pdf(invoice))
+    flat = page.replace("\n", " ")
+    for word, amount in (
+        ("Total CNY", "3 .08"), ("Paid from credit CNY", "−0 .50"), ("Amount due CNY", "2 .58"),
+    ):  # fmt: skip
+        assert f"{word} {amount}" in flat or f"{word} {amount.replace(' ', '')}" in flat
+    assert "Paid from credit" not in pages_of(to_pdf(INVOICE))[0]
+
+
+def test_what_is_to_be_given_back_says_so():
+    invoice = replace(INVOICE, tax=None, credit=FromCredit(((NOVEMBER, 5_000_000_000),)))
+    (page,) = pages_of(to_pdf(invoice))
+    assert "To be given back CNY" in page
+    assert "Amount due" not in page
+
+
+@pytest.mark.parametrize("lines_of_address", [36, 39, 40, 41, 42, 43])
+def test_the_table_s_header_never_stands_alone_at_the_foot_of_a_page(lines_of_address):
+    parties = Parties("Seller", "\n".join(f"line {n}" for n in range(lines_of_address)))
+    pages = pages_of(to_pdf(replace(INVOICE, parties=parties)))
+    for page in pages:
+        # Behind the header stand a section, a model and a line, on the same page.
+        quantities = ("1,234,567", "\n10\n", "−4,000")
+        assert "Unit price" not in page or any(each in page for each in quantities), page

@@ -254,6 +254,23 @@ def test_a_resale_rule_may_start_from_the_contract_and_a_contract_from_the_list(
     assert (nanos(pricing.listed), nanos(pricing.cost), nanos(pricing.billed)) == (1000, 500, 1500)
 
 
+def test_a_tier_that_a_resale_card_lacks_is_unpriced_and_named():
+    pricing = priced(a_card("resale", "3", subject="alice"))
+    charge = rate(Usage(input_tokens=10), pricing.billed, at_us=NOW, tier="batch")
+    assert charge.amount_nanos is None
+    assert charge.unpriced.endswith("has no rates for service tier 'batch'")
+
+
+def test_a_resale_card_that_amends_takes_the_tiers_it_lacks_from_the_list():
+    text = a_card("resale", "3", subject="alice").replace("source", "amends = true\nsource")
+    billed = priced(text).billed
+    # 10 tokens at 3 USD a million by its own rate; of the list 0.5, and for output 1 and 2.
+    assert rate(Usage(input_tokens=10), billed, at_us=NOW).amount_nanos == 30_000
+    assert rate(Usage(input_tokens=10), billed, at_us=NOW, tier="batch").amount_nanos == 5_000
+    both = Usage(input_tokens=10, output_tokens=10)
+    assert rate(both, billed, at_us=NOW).amount_nanos == 50_000
+
+
 def test_a_contract_for_what_nobody_publishes_leaves_the_published_price_unknown():
     text = a_card("contract", "0.8").replace('["small"]', '["own"]')
     pricing = priced(text, model="own")
