@@ -23,7 +23,7 @@ from meter.clock import new_id, now_us
 from meter.config import Settings
 from meter.core import estimating, rating, settlement
 from meter.core.budgets import Hold, Refusal
-from meter.core.call import Attribution, Basis, Call, Observation, Outcome
+from meter.core.call import Attribution, Basis, Bound, Call, Observation, Outcome
 from meter.core.event import UsageEvent
 from meter.core.ports import Answer, AnswerObserver, Calibrator, Dialect, PriceSource, Store
 from meter.core.rates import Pricing, RateCard
@@ -40,6 +40,8 @@ from meter.tokens.outputs import OutputTally
 
 HEAVY_BODY_BYTES = 32_768
 """A request body above this size is estimated off the event loop."""
+
+_TRAINING: Final = "fine_tuning.jobs"
 
 HELD_BYTES: Final = 1_048_576
 """How much of an answer that seemed whole and goes on waits for its end; the rest is handed on."""
@@ -210,26 +212,44 @@ class OpenCall:
             most = max(counted.upper_bound, estimated)
         units = counted_units(reading.endpoint, reading.request, reading.model or "")
         limit = reading.max_output_tokens
+        bound = self._bound_of(
+            units.get("input_tokens") if most is None else most,
+            units.get("output_tokens") if limit is None else limit,
+            units,
+        )
+        self.call = call.estimated(estimated, bound)
+
+    def bound_of(self, units: Mapping[str, int]) -> Bound:
+        """Return the most that these quantities cost, where the call consumes nothing else."""
+        return self._bound_of(None, None, units)
+
+    def _bound_of(
+        self, input_tokens: int | None, output_tokens: int | None, units: Mapping[str, int]
+    ) -> Bound:
+        reading, at_us = self.reading, self.call.started_us
+        if reading.endpoint == _TRAINING and not units:
+            # Its file says how much it takes, and not the model's context.
+            return Bound()
         bound = estimating.bound(
             self._card,
-            input_tokens=units.get("input_tokens") if most is None else most,
-            output_tokens=units.get("output_tokens") if limit is None else limit,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
             choices=reading.choices,
-            at_us=call.started_us,
+            at_us=at_us,
             tier=reading.service_tier,
             counted=units,
         )
         if self._pricing is not None and isinstance(self._pricing.billed, RateCard):
-            bound = estimating.bound_billed(
+            return estimating.bound_billed(
                 bound,
                 self._pricing.billed,
-                at_us=call.started_us,
+                at_us=at_us,
                 tier=reading.service_tier,
                 counted=units,
             )
-        elif self._pricing is not None and self._pricing.billed is not None:
-            bound = replace(bound, billed_currency="")
-        self.call = call.estimated(estimated, bound)
+        if self._pricing is not None and self._pricing.billed is not None:
+            return replace(bound, billed_currency="")
+        return bound
 
     def reserve(
         self, *, on_this_thread: bool = False, waits: bool = True

@@ -12,6 +12,9 @@ from meter.core.units import CONTENTS
 NOTHING: Mapping[str, int] = MappingProxyType({})
 """No units."""
 
+TRAINED = "trained_tokens"
+"""What only training consumes, and the only thing."""
+
 _NOT_TOKENS = frozenset({"images", "characters", "audio_seconds", "video_seconds", "pages"})
 
 
@@ -98,6 +101,9 @@ def _most(rates: list[Rate], quantities: Mapping[str, int]) -> int | None:
 
 def _most_counted(rates: Sequence[Rate], counted: Mapping[str, int]) -> int | None:
     """Return the most that counted units can cost, None when the rates bill anything else."""
+    if TRAINED in counted:
+        # Training takes nothing else of what its model is billed by.
+        rates = [rate for rate in rates if rate.unit == TRAINED]
     units = {rate.unit for rate in rates} - {"requests"}
     if not units or not units <= counted.keys():
         return None

@@ -8,14 +8,16 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from meter.core.affording import output_within
 from meter.core.budgets import Hold, Refusal
+from meter.core.call import Bound
 from meter.core.ports import Answer
 from meter.core.rates import RateCard
 from meter.errors import StoreError, StoreUnavailable
+from meter.gateway.bounding import WORK, Unbounded
 from meter.gateway.lowering import answers_of, limit_of, lowered
 from meter.gateway.rejections import ClientLeft
 from meter.gateway.waiting import AWAY, is_done, reason_of
@@ -33,6 +35,9 @@ _TAKEN_BY_ALL_TOKENS: Final = 4096
 
 Reopen = Callable[[bytes], Awaitable[OpenCall]]
 """Opens the same call again with another body."""
+
+BoundOfWork = Callable[[OpenCall], Awaitable[Bound]]
+"""Looks up what a call's work can cost. Raises: Unbounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +61,32 @@ class Door:
         self._ledger = ledger
         self._threads = threads
 
-    async def admit(self, call: OpenCall, reopen: Reopen, is_gone: Callable[[], bool]) -> Admission:
+    async def admit(
+        self,
+        call: OpenCall,
+        reopen: Reopen,
+        bound_of_work: BoundOfWork,
+        is_gone: Callable[[], bool],
+    ) -> Admission:
         """Return the call with its money set aside, or the answer that refuses it.
 
         `is_gone` tells whether its client has left. Raises: ClientLeft.
         """
         asked, max_tokens = call, None
-        times_left, has_waited = _TIMES_LOWERED, False
+        times_left, has_waited, has_looked = _TIMES_LOWERED, False, False
         try:
             while True:
                 verdict = await self._verdict(call, is_gone, waits=not has_waited)
                 if not isinstance(verdict, Refusal):
                     return Admission(call, None, max_tokens)
+                if verdict.is_unbounded and call.reading.endpoint in WORK and not has_looked:
+                    has_looked = True
+                    try:
+                        call.call = replace(call.call, bound=await bound_of_work(call))
+                    except Unbounded as why:
+                        refused = replace(verdict, message=f"{verdict.message}: {why}")
+                        return Admission(asked, asked.judge(refused))
+                    continue
                 has_waited = has_waited or verdict.may_fit_later
                 is_final = verdict.again_us is not None or not times_left
                 cheaper = None if is_final else await self._cheaper(call, verdict)

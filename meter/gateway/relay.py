@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 from uuid import UUID
 
-from meter.core.call import Outcome
+from meter.core.call import Bound, Outcome
 from meter.errors import StoreError
 from meter.gateway import headers
 from meter.gateway.attributing import attribution_of
@@ -121,7 +121,7 @@ class Relay:
         self._is_last = is_last
         call = await self._opened()
         admission = await self._services.door.admit(
-            call, self._reopened, lambda: self._line.is_gone
+            call, self._reopened, self._bound_of_work, lambda: self._line.is_gone
         )
         self.call, self._max_tokens = admission.call, admission.max_tokens
         if admission.answer is not None:
@@ -185,6 +185,10 @@ class Relay:
             return self._open(body)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._services.threads, self._open, body)
+
+    async def _bound_of_work(self, call: OpenCall) -> Bound:
+        assert self.upstream is not None
+        return await self._services.bounding.bound_of_work(self.upstream, call)
 
     def _open(self, body: bytes) -> OpenCall:
         request, upstream = self._request, self.upstream

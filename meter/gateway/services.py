@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from meter.gateway.admission import Door
+from meter.gateway.bounding import Bounding
 from meter.gateway.http.client import Client
 from meter.gateway.keyring import Keyring
 from meter.gateway.retries import Retries
@@ -48,6 +49,7 @@ class Services:
         self.imported = ImportedPrices(pipeline.prices, ledger.price_files)
         self.retries = Retries()
         self.client = Client()
+        self.bounding = Bounding(pipeline, self.client, self.threads)
         self._settles_s = 0.0
         self._endings: set[asyncio.Task[None]] = set()
 
