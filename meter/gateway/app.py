@@ -79,6 +79,8 @@ class Gateway:
         self.services = Services(pipeline, ledger, upstreams)
         self.measures = Measures()
         self.client_seconds = pipeline.settings.client_seconds
+        self.head_seconds = pipeline.settings.head_seconds
+        self.idle_seconds = pipeline.settings.idle_seconds
         self._settings = pipeline.settings
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -20,8 +20,6 @@ from meter.gateway.line import Line, RawHeaders, too_slow
 from meter.gateway.rejections import ClientLeft, Rejected
 
 HEAD_BYTES: Final = 65_536
-HEAD_SECONDS: Final = 30.0
-IDLE_SECONDS: Final = 75.0
 
 _BODY_HIGH_WATER_BYTES: Final = 65_536
 _OUT_HIGH_WATER_BYTES: Final = 65_536

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from meter.gateway.app import Gateway
-from meter.gateway.direct import HEAD_SECONDS, IDLE_SECONDS, Connection
+from meter.gateway.direct import Connection
 from meter.gateway.line import Line
 from meter.gateway.logs import flush_logs
 
@@ -32,9 +32,6 @@ _ENDING_SECONDS: Final = 10.0
 class Lane:
     """Serves one gateway until `should_exit` is set; `is_forced` ends it without waiting."""
 
-    head_seconds = HEAD_SECONDS
-    idle_seconds = IDLE_SECONDS
-
     def __init__(
         self, gateway: Gateway, *, stop_seconds: float, tls: ssl.SSLContext | None = None
     ) -> None:
@@ -44,6 +41,8 @@ class Lane:
         self.is_forced = False
         self.is_stopping = False
         self.client_seconds: float = gateway.client_seconds
+        self.head_seconds: float = gateway.head_seconds
+        self.idle_seconds: float = gateway.idle_seconds
         self._gateway = gateway
         self._stop_seconds = stop_seconds
         self._tls = tls

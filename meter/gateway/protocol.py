@@ -10,7 +10,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES: Final = 65_536
-HEAD_SECONDS: Final = 30.0
+_USUAL_SECONDS: Final = 30.0
 
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -19,9 +19,7 @@ _TOO_LARGE: Final = (
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """An HTTP/1.1 connection whose client is bounded. The application says `client_seconds`."""
-
-    head_seconds = HEAD_SECONDS
+    """An HTTP/1.1 connection whose client is bounded, as the application says."""
 
     def __init__(self, config: uvicorn.Config, *arguments: Any, **named: Any) -> None:
         """Begin before the first head."""
@@ -29,7 +27,8 @@ class BoundedProtocol(HttpToolsProtocol):
         # Its lines would show a key that comes as ?key=, and whether they are written hangs on a
         # logger that everybody in the process shares.
         self.access_log = False
-        self._client_seconds: float = getattr(config.app, "client_seconds", HEAD_SECONDS)
+        self._client_seconds: float = getattr(config.app, "client_seconds", _USUAL_SECONDS)
+        self.head_seconds: float = getattr(config.app, "head_seconds", _USUAL_SECONDS)
         self._write_timer: asyncio.TimerHandle | None = None
         self._is_in_head = True
         self._passed_an_end = False

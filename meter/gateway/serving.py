@@ -22,7 +22,6 @@ from meter.gateway.realtime import EVENT_LIMIT_BYTES
 
 _COLLECTIONS: Final = (20_000, 20, 100)
 _BACKLOG: Final = 2048
-_IDLE_SECONDS: Final = 75
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -132,6 +131,6 @@ def server_config(app: Gateway, stop_seconds: int) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         date_header=False,
-        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_keep_alive=app.idle_seconds,
         timeout_graceful_shutdown=stop_seconds,
     )

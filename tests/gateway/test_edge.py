@@ -8,7 +8,6 @@ import time
 import httpx
 import pytest
 
-from meter.gateway.lane import Lane
 from meter.simulator import Simulator
 from tests.gateway.conftest import providers
 from tests.gateway.serving import (
@@ -164,10 +163,17 @@ def test_large_requests_on_one_connection_are_not_taken_for_a_large_head(standin
             assert line == "HTTP/1.1 200 OK"
 
 
-def test_a_head_that_comes_too_slowly_is_given_up(gateway, monkeypatch):
-    monkeypatch.setattr(Lane, "head_seconds", 0.2)
-    assert talk(gateway, b"GET /v1/models HTTP/1.1\r\nx-slow: ") == b""
-    assert talk(gateway) == b""
+@pytest.mark.parametrize("over_asgi", [False, True], ids=["direct", "asgi"])
+def test_a_head_that_comes_too_slowly_is_given_up(simulator, tmp_path, over_asgi):
+    settings = {"head_seconds": 1, "idle_seconds": 1}
+    with served(tmp_path, providers(simulator), over_asgi=over_asgi, **settings) as gateway:
+        begun_s = time.monotonic()
+        assert talk(gateway, b"GET /v1/models HTTP/1.1\r\nx-slow: ") == b""
+        assert talk(gateway) == b""
+        # What is idle after its answer is closed as well.
+        answer = talk(gateway, b"GET /healthz HTTP/1.1\r\nhost: g\r\n\r\n")
+        assert status_of(answer) == 200
+        assert 2.5 < time.monotonic() - begun_s < 8
 
 
 def test_a_body_that_comes_too_slowly_is_answered_408(simulator, tmp_path):
