@@ -1,7 +1,7 @@
 """Migrated, empty ledgers on both databases, quick to make."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -109,4 +109,39 @@ def memory_engine() -> Iterator[Engine]:
     engine = open_engine("sqlite://")
     require_current(engine)
     yield engine
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def game_ledger(request: pytest.FixtureRequest) -> Iterator[tuple[str, Callable[[], Engine]]]:
+    """The name of an engine, and what empties the ledger of all games and gives its engine.
+
+    All games share one engine: compiling statements takes time.
+    """
+    if request.param == "sqlite":
+        migrated, engine = open_engine("sqlite://"), open_engine("sqlite://")
+        require_current(migrated)
+        template = migrated.raw_connection()
+
+        def emptied() -> Engine:
+            with engine.connect() as connection:
+                driver = connection.connection.driver_connection
+                template.driver_connection.backup(driver)  # type: ignore[union-attr]
+            return engine
+
+        yield "sqlite", emptied
+        template.close()
+        migrated.dispose()
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        name: str = request.getfixturevalue("migrated_postgres")
+        request.getfixturevalue("postgres_ledger_url")
+        engine = open_engine(server.url(name), durability="process")
+        with server.connect(name) as beside:
+
+            def emptied() -> Engine:
+                beside.execute(";".join(f"DELETE FROM {each}" for each in metadata.tables))
+                return engine
+
+            yield "postgresql", emptied
     engine.dispose()
