@@ -126,11 +126,13 @@ class Ledger:
     def sweep(self) -> int:
         """List calls as unsettled that nobody will end any more; return how many.
 
-        What is left of credit grants that have ended is taken off. Raises: StoreUnavailable, also
-        when this machine's clock cannot tell.
+        What was spooled is written, and what is left of credit grants that have ended is taken off.
+        Raises: StoreUnavailable, also when this machine's clock cannot tell.
         """
         self._require_same_time()
         swept = self._writing().sweep(now_us())
+        if self._spooling is not None:
+            self._spooling.replay_what_waits()
         self.credits.lapse(now_us())
         return swept
 

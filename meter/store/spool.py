@@ -4,7 +4,8 @@ How a call ended is kept always: its answer may go out, for its record is on dis
 to go on without the ledger, the library's way, the file also takes that they leave. Each line is
 one write with the id that its caller chose, so replaying a line twice is a no-op, and a replay that
 breaks off begins again from the start. A file that is being replayed has another name, so that
-records can be added meanwhile. Called through `meter.core.ports.Store`.
+records can be added meanwhile. What not even the file can take, on a full disk, is kept in memory
+and written as soon as the ledger takes records again. Called through `meter.core.ports.Store`.
 """
 
 import json
@@ -41,6 +42,9 @@ logger = logging.getLogger("meter")
 Result = TypeVar("Result")
 
 _AT_ONCE: Final = 256
+_MOST_KEPT: Final = 10_000
+"""How many ends of calls are kept in memory where even the file cannot be written: some 20 MB."""
+
 _TAKEN: Final = ".taken-"
 
 
@@ -50,7 +54,8 @@ class SpoolingStore:
     With `keeps_intents` calls go ahead while the ledger is away, without holds, as no budget can
     be asked; else their reservations fail. As soon as the ledger takes a record again, the file is
     replayed beside the calls. The futures raise StoreUnavailable when neither the ledger nor the
-    file can take a record.
+    file can take a record: it is not durable then, though the end of a call is still tried again
+    as long as this process lives.
     """
 
     def __init__(self, inner: LedgerStore, path: Path, *, keeps_intents: bool = True) -> None:
@@ -62,6 +67,7 @@ class SpoolingStore:
         self._one_replay = threading.Lock()
         self._failing = False
         self._spooled: set[UUID] = set()
+        self._kept: deque[tuple[UsageEvent, RateCard | None, tuple[RateCard, ...]]] = deque()
 
     def reserve(
         self,
@@ -133,10 +139,22 @@ class SpoolingStore:
                     if file is not None:
                         written += self._replay(file)
                         taken.unlink()
+            while self._kept:
+                _settled(self._inner.settle(*self._kept[0]))
+                self._kept.popleft()
+                written += 1
             self._failing = False
         if written:
             logger.warning("wrote %d spooled records into the ledger", written)
         return written
+
+    def replay_what_waits(self) -> int:
+        """Replay where anything waits, also what other processes left; return how many there were.
+
+        For when no call comes whose record would show that the ledger is back. Raises: as `replay`.
+        """
+        waits = self._kept or any(self._path.parent.glob(f"{self._path.name}{_TAKEN}*"))
+        return self.replay() if waits or self._path.exists() else 0
 
     def _take(self) -> None:
         """Give the file another name, so that it does not grow while it is replayed."""
@@ -186,13 +204,18 @@ class SpoolingStore:
     def _append_event(
         self, event: UsageEvent, card: RateCard | None, others: tuple[RateCard, ...] = ()
     ) -> None:
-        self._append(
-            "event",
-            event_to_row(event),
-            card,
-            billing_ids=event.billing_ids,
-            others=[card_to_row(other) for other in others],
-        )
+        try:
+            self._append(
+                "event",
+                event_to_row(event),
+                card,
+                billing_ids=event.billing_ids,
+                others=[card_to_row(other) for other in others],
+            )
+        except OSError:
+            if len(self._kept) < _MOST_KEPT:
+                self._kept.append((event, card, others))
+            raise
 
     def _append(self, kind: str, row: Row, card: RateCard | None = None, **more: object) -> None:
         card_row = None if card is None else card_to_row(card)
@@ -266,6 +289,9 @@ class SpoolingStore:
         Called before the inner store is closed.
         """
         self._replay_quietly()
+        if self._kept:
+            lost = len(self._kept)
+            logger.error("found no place for the ends of %d calls: they become unsettled", lost)
 
 
 def _settled(future: "Future[Any]") -> None:

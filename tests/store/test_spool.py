@@ -11,6 +11,8 @@ import pytest
 from meter.core.budgets import Measure, Standing
 from meter.core.call import Outcome
 from meter.core.usage import Usage
+from meter.errors import StoreUnavailable
+from meter.store import spool
 from meter.store.budget_rows import set_budget, standing
 from meter.store.checking import check
 from meter.store.engine import open_engine, sqlite_module
@@ -148,6 +150,51 @@ def test_a_spool_that_cannot_be_written_is_said(ledger, sqlite_ledger_url, tmp_p
         store.settle(an_event(), CARD).result(10)
 
 
+def test_an_end_that_nothing_could_take_is_written_when_the_ledger_is_back(
+    ledger, sqlite_ledger_url, tmp_path
+):
+    engine, inner = ledger
+    folder = tmp_path / "not there yet"
+    store = SpoolingStore(inner, folder / "spool", keeps_intents=False)
+    for number in (1, 2):
+        store.reserve(a_call(number), "openai", CARD).result(10)
+    with LockedBy(sqlite_ledger_url):
+        for number in (1, 2):
+            with pytest.raises(StoreUnavailable, match="cannot be written"):
+                store.settle(an_event(a_call(number)), CARD).result(10)
+    assert count_open(engine) == 2
+    assert store.replay_what_waits() == 2
+    assert [cost for _, _, cost in recorded(engine)] == [TEN_TOKENS_NANOS] * 2
+    assert count_open(engine) == 0
+    assert store.replay_what_waits() == 0
+
+
+def test_of_ends_that_nothing_can_take_no_more_are_kept_than_memory_bears(
+    ledger, sqlite_ledger_url, tmp_path, monkeypatch
+):
+    engine, inner = ledger
+    monkeypatch.setattr(spool, "_MOST_KEPT", 2)
+    store = SpoolingStore(inner, tmp_path / "not there" / "spool")
+    with LockedBy(sqlite_ledger_url):
+        for number in range(1, 5):
+            with pytest.raises(StoreUnavailable):
+                store.settle(an_event(a_call(number)), CARD).result(10)
+    store.replay()
+    assert len(recorded(engine)) == 2
+
+
+def test_what_waits_is_written_where_no_call_shows_that_the_ledger_is_back(
+    ledger, sqlite_ledger_url, tmp_path
+):
+    engine, inner = ledger
+    store, other = (SpoolingStore(inner, tmp_path / "spool") for _ in range(2))
+    with LockedBy(sqlite_ledger_url):
+        store.settle(an_event(a_call()), CARD).result(10)
+    assert other.replay_what_waits() == 1
+    assert len(recorded(engine)) == 1
+    assert store.replay_what_waits() == 0
+
+
 def test_a_call_whose_process_dies_while_the_ledger_is_away_is_found(
     ledger, sqlite_ledger_url, tmp_path
 ):
@@ -272,5 +319,8 @@ def test_a_line_that_a_full_disk_cut_off_does_not_spoil_the_next(ledger, tmp_pat
         store._append_event(an_event(), CARD)
     monkeypatch.setattr(os, "write", write)
     store._append_event(an_event(a_call(2)), CARD)
-    assert store.replay() == 1
+    # Another process replays the file; what did not fit into it only its own process knows.
+    assert SpoolingStore(inner, tmp_path / "meter.spool").replay() == 1
     assert [row[0] for row in recorded(engine)] == [a_call(2).id]
+    assert store.replay() == 1
+    assert len(recorded(engine)) == 2
