@@ -39,11 +39,12 @@ _SETTINGS = {
 
 # A watcher waits on standard input. When the test process ends, also by kill -9, its end of the
 # pipe closes, and the watcher asks the server for a fast shutdown. The shell ends with the server,
-# unless that was killed with SIGKILL: then it is started again, as soon as its orphans let it.
+# unless that was killed with SIGKILL, or is to come back whatever ended it: then it is started
+# again, as soon as its orphans let it.
 _SUPERVISE = """
 exec 3<&0
 (read -r _ <&3; touch stop; kill -INT "$(cat server)") & watcher=$!
-was_killed=
+was_killed=$1; shift
 while true; do
     "$@" </dev/null 3<&- & server=$!
     echo "$server" > server
@@ -117,25 +118,36 @@ class PostgresServer:
                 connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+def account() -> pwd.struct_passwd | None:
+    """Return whom the server runs as, None for whoever runs the tests."""
+    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+
+
 @contextlib.contextmanager
-def running_server(**settings: str) -> Iterator[PostgresServer]:
+def running_server(*, cluster: Path | None = None, **settings: str) -> Iterator[PostgresServer]:
     """Start a server on an empty cluster, and end it and remove its files at the end.
 
-    `settings` replace those of the tests, such as fsync="on". Raises: RuntimeError with the
-    server's own words when it does not come up.
+    `cluster`: an empty folder for it, of a disk that may fill up: the server is started again
+    whatever ends it. `settings` replace those of the tests, such as fsync="on". Raises:
+    RuntimeError with the server's own words when it does not come up.
     """
     # Not pytest's own folder: a socket's address may have 107 bytes and `nobody` must get in.
     folder = Path(tempfile.mkdtemp(prefix="meter-pg-"))
-    account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+    own = account()
     identity: dict[str, Any] = (
-        {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
+        {"user": own.pw_uid, "group": own.pw_gid, "extra_groups": []} if own else {}
     )
     try:
-        if account:
-            os.chown(folder, account.pw_uid, account.pw_gid)
+        if own:
+            os.chown(folder, own.pw_uid, own.pw_gid)
+        if cluster is not None:
+            (folder / "cluster").symlink_to(cluster)
         binaries = _binaries(folder, identity)
         _initialise(binaries, folder, identity)
-        with _supervised(binaries, folder, identity, {**_SETTINGS, **settings}) as process:
+        returns = cluster is not None
+        with _supervised(
+            binaries, folder, identity, {**_SETTINGS, **settings}, returns=returns
+        ) as process:
             server = PostgresServer(folder)
             _wait_until_ready(server, process, folder)
             yield server
@@ -175,13 +187,19 @@ def _initialise(binaries: Path, folder: Path, identity: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _supervised(
-    binaries: Path, folder: Path, identity: dict[str, Any], settings: dict[str, str]
+    binaries: Path,
+    folder: Path,
+    identity: dict[str, Any],
+    settings: dict[str, str],
+    *,
+    returns: bool,
 ) -> Iterator[subprocess.Popen[bytes]]:
     socket_folder = folder / "socket"
     socket_folder.mkdir(mode=0o755)
     if identity:
         os.chown(socket_folder, identity["user"], identity["group"])
-    command = ["/bin/sh", "-c", _SUPERVISE, "sh", str(binaries / "postgres")]
+    command = ["/bin/sh", "-c", _SUPERVISE, "sh", "1" if returns else ""]
+    command += [str(binaries / "postgres")]
     command += ["-D", str(folder / "cluster"), "-k", str(socket_folder)]
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]

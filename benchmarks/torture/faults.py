@@ -4,8 +4,9 @@
 
     cuts     the upstream breaks off after every byte of a recorded stream, by an end or a reset
     storms   resets, cut bodies, 429, 500, silence, and streams that never end, all at once
-    loris    clients that send or take one byte at a time or nothing, and an upstream that trickles
-    disk     the ledger's disk is full, and then it is not (SQLite)
+    loris    clients that send a byte at a time or take nothing, an upstream that trickles, and
+             connections that are half-open on either side
+    disk     the ledger's disk is full, and then it is not (see `disk`)
     away     PostgreSQL is killed with SIGKILL under load and comes back; SQLite is locked by
              another process for as long as --seconds says
 
@@ -13,7 +14,7 @@ After each: every answer that a client got whole is settled as reported, every c
 provider has a record, nothing is held for calls that have ended, `meter check` finds nothing.
 """
 
-import asyncio
+import json
 import os
 import random
 import socket
@@ -21,159 +22,29 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import count
+from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.torture.disk import disk
+from benchmarks.torture.judging import CLIENT_S, PATIENCE_S, Sums, a_stage
 from benchmarks.torture.stage import (
     Gateways,
-    Got,
     NewLedger,
-    Provider,
     Wish,
-    a_folder,
-    ask,
     bound_of,
-    clients,
-    findings,
     ledgers,
-    markers_of,
     options,
     recorded,
-    run,
     show,
 )
-from benchmarks.torture.upstream import stream_bytes
-from meter.core.call import Basis
-from meter.core.money import nanos_to_text
-from meter.meter import Meter
+from benchmarks.torture.upstream import TCP_REPAIR, stream_bytes
 from tests.postgres import PostgresServer
 
 PARTS = ("cuts", "storms", "loris", "disk", "away")
-UPSTREAM_S = 2
-CLIENT_S = 2
-STORE_S = 10
-PATIENCE_S = 60.0
-"""No call may take longer: longer than all bounds of the gateway together."""
-
-
-@dataclass
-class Sums:
-    """What was seen, and what was broken."""
-
-    figures: dict[str, object] = field(default_factory=dict)
-    broken: list[str] = field(default_factory=list)
-
-    def require(self, holds: bool, sentence: str) -> None:
-        """Note a sentence unless it holds that it should not be true."""
-        if not holds:
-            self.broken.append(sentence)
-
-
-@dataclass
-class Stage:
-    """One ledger with gateways and a provider, and what clients got from them."""
-
-    name: str
-    ledger: str
-    provider: Provider
-    gateways: Gateways
-    sums: Sums
-    got: list[Got] = field(default_factory=list)
-    slowest_s: float = 0.0
-    numbers: Iterator[int] = field(default_factory=lambda: count(10_000))
-
-    def key(self, subject: str, limit_nanos: int | None = None) -> str:
-        """Return a new key, with a budget where a limit is given."""
-        with Meter(self.ledger) as meter:
-            if limit_nanos is not None:
-                limit = nanos_to_text(limit_nanos)
-                meter.set_budget(subject, subject=subject, limit=limit, window="total")
-            return meter.keys.create(subject, may_name_users=True).secret
-
-    def load(self, key: str, wishes: Iterator[Wish], number: int, seconds: float | None = None,
-             ) -> None:  # fmt: skip
-        """Let so many clients make calls until the wishes end, or the time."""
-        run(self._load(key, wishes, number, seconds))
-
-    async def _load(self, key: str, wishes: Iterator[Wish], number: int, seconds: float | None
-                    ) -> None:  # fmt: skip
-        until_s = time.monotonic() + (seconds or 3600)
-
-        async def client() -> None:
-            for wish in wishes:
-                if time.monotonic() > until_s:
-                    return
-                begun_s = time.monotonic()
-                marker = f"{self.name}.{next(self.numbers)}"
-                got = await ask(session, self.gateways.url, key, marker, wish)
-                self.slowest_s = max(self.slowest_s, time.monotonic() - begun_s)
-                self.got.append(got)
-
-        async with clients(PATIENCE_S) as session:
-            await asyncio.gather(*(client() for _ in range(number)))
-
-    def judge(self) -> None:
-        """Compare what clients got and the provider's books with the ledger."""
-        sums, name = self.sums, self.name
-        rows = self._ended()
-        served = [each for each in self.got if each.is_served]
-        arrived = {m for m in self.provider.books().arrived if m.startswith(f"{name}.")}
-        for each in served:
-            row = rows.get(each.call_id) if each.call_id else None
-            sums.require(
-                row is not None and row.state == "settled" and row.basis is Basis.REPORTED,
-                f"{name}: {each.marker} was answered, its record is {row}",
-            )
-        for marker in arrived - markers_of(rows):
-            sums.broken.append(f"{name}: {marker} reached the provider and has no record")
-        left_open = sum(row.state == "in_flight" for row in rows.values())
-        sums.require(left_open == 0, f"{name}: {left_open} calls are still in flight")
-        sums.require(self.slowest_s < PATIENCE_S, f"{name}: a call took {self.slowest_s:.1f} s")
-        with Meter(self.ledger) as meter:
-            for row in meter.budgets():
-                held, over = row.standing.held, row.overrun
-                sums.require(held == 0, f"{name}: {held} held in {row.budget.id} for nobody")
-                sums.require(over == 0, f"{name}: {row.budget.id} is overspent by {over}")
-        sums.broken += [f"{name}: {sentence}" for sentence in findings(self.ledger)]
-        sums.figures[name] = {
-            "calls": len(self.got),
-            "statuses": dict(sorted(Counter(str(g.status) for g in self.got).items())),
-            "reached the provider": len(arrived),
-            "answered whole": len(served),
-            "bases": dict(Counter(str(row.basis) for row in rows.values())),
-            "slowest s": round(self.slowest_s, 1),
-        }
-
-    def _ended(self) -> dict[object, object]:
-        """Return the calls once none is in flight, or after a while."""
-        until_s = time.monotonic() + 30
-        while True:
-            rows = recorded(self.ledger)
-            if time.monotonic() > until_s:
-                return rows
-            if not any(row.state == "in_flight" for row in rows.values()):
-                return rows
-            time.sleep(0.1)
-
-
-@contextmanager
-def a_stage(name: str, sums: Sums, new_ledger: NewLedger, **settings: object) -> Iterator[Stage]:
-    """Yield a stage of its own."""
-    with a_folder() as folder, new_ledger(folder) as ledger, Provider() as provider:
-        config = folder / "meter.toml"
-        config.write_text(
-            f'[upstreams.openai]\nbase_url = "{provider.url}/v1"\nseconds = {UPSTREAM_S}\n'
-        )
-        gateways = Gateways(
-            ledger, None, workers=2, config=config, spool_path=folder / "meter.spool",
-            client_seconds=CLIENT_S, store_seconds=STORE_S, **settings,
-        )  # fmt: skip
-        with gateways:
-            yield Stage(name, ledger, provider, gateways, sums)
+MAY_GROW_MB = 32
+"""Allocators keep what they had; a stream that nobody takes would fill this in a second."""
+_LISTENS = "0A"
 
 
 def cuts(sums: Sums, new_ledger: NewLedger, every: int) -> None:
@@ -199,120 +70,141 @@ def storms(sums: Sums, new_ledger: NewLedger, calls: int) -> None:
     with a_stage("storms", sums, new_ledger) as stage:
         key = stage.key("storms", limit_nanos=10**9)
         stage.load(key, iter([Wish("half"), Wish("cut")] * 32), 32)
-        before = _memory_mb(stage.gateways)
+        before = memory_mb(stage.gateways)
         stage.load(key, wishes, 32)
         stage.judge()
         sums.figures["storms: memory of the gateway, MB before and after"] = (
-            before, _memory_mb(stage.gateways),
+            before, memory_mb(stage.gateways),
         )  # fmt: skip
 
 
 def loris(sums: Sums, new_ledger: NewLedger, number: int) -> None:
-    """Be slow on either side; others are served meanwhile."""
+    """Be slow on either side, or gone without a word; others are served meanwhile."""
+    kinds = ["head", "body", "silent", "deaf"]
+    wishes = [Wish("trickle"), Wish("whole"), Wish("stream")]
+    if can_vanish():
+        kinds += ["gone asking", "gone taking"]
+        wishes += [Wish("gone")]
+    else:
+        sums.figures["loris: half-open connections"] = "not tried: only root can make them"
     with a_stage("loris", sums, new_ledger) as stage:
         key = stage.key("loris", limit_nanos=10**9)
+        stage.load(key, iter(wishes * 4), 12)
+        before = memory_mb(stage.gateways)
         port = int(stage.gateways.url.rpartition(":")[2])
         ends: list[float] = []
         threads = [
             threading.Thread(target=_slow_client, args=(kind, port, key, ends))
-            for kind in ("head", "body", "silent") for _ in range(number)
+            for kind in kinds for _ in range(number)
         ]  # fmt: skip
         for thread in threads:
             thread.start()
-        wishes = iter([Wish("trickle"), Wish("whole"), Wish("stream")] * 20)
-        stage.load(key, wishes, 12)
+        stage.load(key, iter(wishes * 20), 12)
         for thread in threads:
             thread.join(PATIENCE_S)
         sums.require(
             len(ends) == len(threads), f"loris: {len(threads) - len(ends)} clients hang on"
         )
         stage.judge()
+        left = connections_of(stage.gateways, port)
+        sums.require(left == 0, f"loris: {left} connections of clients that are gone are left")
+        after = memory_mb(stage.gateways)
+        sums.require(after - before < MAY_GROW_MB, f"loris: memory grew from {before} to {after}")
+        sums.figures["loris: memory of the gateway, MB before and after"] = (before, after)
         sums.figures["loris: slow clients, the longest was served for s"] = (
             len(ends), round(max(ends, default=0.0), 1),
         )  # fmt: skip
 
 
-def _slow_client(kind: str, port: int, key: str, ends: list[float]) -> None:
-    """Send a head or a body a byte at a time, or nothing at all, until the gateway ends it."""
-    begun_s = time.monotonic()
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {key}\r\n"
-        pieces = head if kind == "head" else ""
-        if kind == "body":
-            connection.sendall(f"{head}content-length: 1000\r\n\r\n".encode())
-            pieces = "{" + " " * 998
+def can_vanish() -> bool:
+    """Return whether this process may leave connections half-open."""
+    with socket.socket() as tried:
         try:
-            for piece in pieces:
-                connection.sendall(piece.encode())
-                connection.settimeout(CLIENT_S * 1.5)
-                try:
-                    if connection.recv(1) == b"" or kind:
-                        break
-                except TimeoutError:
-                    continue
+            tried.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+        except OSError:
+            return False
+    return True
+
+
+def _slow_client(kind: str, port: int, key: str, ends: list[float]) -> None:
+    """Send a head or a body a byte at a time, or nothing; take nothing, or be gone.
+
+    Notes how long it was until the gateway ended it; those that are gone cannot know.
+    """
+    begun_s = time.monotonic()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {key}\r\n"
+    try:
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.settimeout(PATIENCE_S)
-            while connection.recv(65_536):
-                pass
-        except ConnectionError:
-            pass  # so the gateway ends it
-        except TimeoutError:
-            return
+            connection.connect(("127.0.0.1", port))
+            match kind:
+                case "head":
+                    _send_slowly(connection, head)
+                case "body":
+                    connection.sendall(f"{head}content-length: 1000\r\n\r\n".encode())
+                    _send_slowly(connection, "{" + " " * 998)
+                case "deaf":
+                    connection.sendall(_endless(head))
+                    time.sleep(CLIENT_S * 4)
+                case "gone asking":
+                    connection.sendall(f"{head}content-length: 1000\r\n\r\n{{".encode())
+                case "gone taking":
+                    connection.sendall(_endless(head))
+                    connection.recv(1000)
+            if kind.startswith("gone"):
+                connection.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+            else:
+                while connection.recv(65_536):
+                    pass
+    except ConnectionError:
+        pass  # so the gateway ends it
+    except TimeoutError:
+        return
     ends.append(time.monotonic() - begun_s)
 
 
-def disk(sums: Sums, new_ledger: NewLedger) -> None:
-    """Fill the ledger's disk, call, make room, call again."""
-    if os.geteuid() != 0:
-        sums.figures["disk"] = "not tried: only root may mount a small disk"
-        return
-    with a_folder() as folder:
-        small = folder / "small"
-        small.mkdir()
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(small)], capture_output=True
-        )
-        if mounted.returncode != 0:
-            sums.figures["disk"] = "not tried: no small disk could be mounted"
-            return
+def _send_slowly(connection: socket.socket, text: str) -> None:
+    """Send a byte now and then, until the gateway says something."""
+    connection.settimeout(CLIENT_S * 1.5)
+    for piece in text:
+        connection.sendall(piece.encode())
         try:
-            _on_a_full_disk(sums, new_ledger, small)
-        finally:
-            subprocess.run(["umount", "-l", str(small)], check=False)
+            connection.recv(1)
+            break
+        except TimeoutError:
+            continue
+    connection.settimeout(PATIENCE_S)
 
 
-def _on_a_full_disk(sums: Sums, new_ledger: NewLedger, small: Path) -> None:
-    with new_ledger(small) as ledger, Provider() as provider, a_folder() as folder:
-        config = folder / "meter.toml"
-        config.write_text(f'[upstreams.openai]\nbase_url = "{provider.url}/v1"\n')
-        gateways = Gateways(ledger, None, workers=1, config=config,
-                            spool_path=small / "meter.spool", store_seconds=STORE_S)  # fmt: skip
-        with gateways:
-            stage = Stage("disk", ledger, provider, gateways, sums)
-            key = stage.key("disk", limit_nanos=10**9)
-            stage.load(key, iter([Wish()] * 20), 4)
-            filler = small / "filler"
-            _fill(filler)
-            full = len(stage.got)
-            stage.load(key, iter([Wish(), Wish("stream")] * 300), 8)
-            refused = sum(got.status == 503 for got in stage.got[full:])
-            sums.require(refused > 0, "disk: it was never full")
-            filler.unlink()
-            room = len(stage.got)
-            stage.load(key, iter([Wish()] * 20), 4)
-            after = [got.status for got in stage.got[room:]]
-            sums.require(after.count(200) == 20, f"disk: with room again, found {after}")
-            stage.judge()
-            sums.figures["disk: refused with 503 while it was full"] = refused
+def _endless(head: str) -> bytes:
+    """Return a request for a stream that never ends and comes as fast as it is taken."""
+    wish = Wish("endless")
+    body = json.dumps(wish.body)
+    return (
+        f"{head}x-torture: {wish.header}\r\nx-marker: loris.endless\r\n"
+        f"x-meter-tags: marker=loris.endless\r\ncontent-length: {len(body)}\r\n\r\n{body}"
+    ).encode()
 
 
-def _fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file:
-        for size in (1 << 16, 1 << 12, 1):
-            try:
-                while True:
-                    file.write(bytes(size))
-            except OSError:
-                continue
+def connections_of(gateways: Gateways, port: int) -> int:
+    """Return how many connections of clients the gateway has, once they had time to end."""
+    until_s = time.monotonic() + PATIENCE_S
+    while True:
+        own = {
+            os.readlink(each).removeprefix("socket:[").removesuffix("]")
+            for pid in gateways.pids()
+            for each in Path(f"/proc/{pid}/fd").iterdir()
+            if os.path.islink(each)
+        }
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        left = sum(
+            fields[1].endswith(f":{port:04X}") and fields[3] != _LISTENS and fields[9] in own
+            for fields in lines
+        )
+        if not left or time.monotonic() > until_s:
+            return left
+        time.sleep(0.5)
 
 
 def away(sums: Sums, new_ledger: NewLedger, seconds: float, clients_number: int) -> None:
@@ -362,7 +254,8 @@ def _take_away(ledger: str, seconds: float) -> None:
         time.sleep(min(seconds, 8))
 
 
-def _memory_mb(gateways: Gateways) -> int:
+def memory_mb(gateways: Gateways) -> int:
+    """Return what all processes of the gateway have in memory."""
     kib = 0
     for pid in gateways.pids():
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -381,8 +274,8 @@ def attack(new_ledger: NewLedger, parts: Sequence[str], *, every: int, calls: in
         storms(sums, new_ledger, calls)
     if "loris" in parts:
         loris(sums, new_ledger, 5)
-    if "disk" in parts and is_sqlite:
-        disk(sums, new_ledger)
+    if "disk" in parts:
+        disk(sums, calls, is_sqlite=is_sqlite)
     if "away" in parts:
         away(sums, new_ledger, seconds, number)
     return sums

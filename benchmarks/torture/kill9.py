@@ -7,7 +7,9 @@ break off, or are left by their client. All processes of the gateway are killed 
 started again, and then:
 
 - every call whose complete answer reached its client has a settled record with reported usage;
-- every call that reached the provider, by the provider's own books, has a record of some kind;
+- every call that reached the provider, by the provider's own books, has a record of some kind, and
+  not more of them than came there;
+- no call of the killed processes is still in flight, and nothing is held for one;
 - `meter check` finds nothing.
 """
 
@@ -38,6 +40,7 @@ from benchmarks.torture.stage import (
 )
 from meter.clock import now_us
 from meter.core.call import Basis
+from meter.meter import Meter
 
 WISHES = (
     *[Wish("whole")] * 8,
@@ -67,6 +70,9 @@ class Sums:
     unsettled: int = 0
     answered_not_settled: int = 0
     reached_not_recorded: int = 0
+    recorded_twice: int = 0
+    left_in_flight: int = 0
+    left_held: int = 0
     findings: int = 0
     broken: list[str] = field(default_factory=list)
 
@@ -113,7 +119,9 @@ def judge(sums: Sums, ledger: str, provider: Provider, got: list[Got], prefix: s
           since_us: int) -> None:  # fmt: skip
     """Compare what clients got and the provider's books with the ledger, after the restart."""
     rows = recorded(ledger, since_us)
-    arrived = {name for name in provider.books().arrived if name.startswith(f"{prefix}.")}
+    books = provider.books().arrived
+    arrived = {name: times for name, times in books.items() if name.startswith(f"{prefix}.")}
+    found = markers_of(rows)
     served = [each for each in got if each.is_served]
     sums.rounds += 1
     sums.asked += len(got)
@@ -125,9 +133,25 @@ def judge(sums: Sums, ledger: str, provider: Provider, got: list[Got], prefix: s
         if row is None or row.state != "settled" or row.basis is not Basis.REPORTED:
             sums.answered_not_settled += 1
             sums.broken.append(f"{each.marker} was answered, its record is {row}")
-    for marker in arrived - markers_of(rows):
-        sums.reached_not_recorded += 1
-        sums.broken.append(f"{marker} reached the provider and has no record")
+    for marker, times in arrived.items():
+        if not found[marker]:
+            sums.reached_not_recorded += 1
+            sums.broken.append(f"{marker} reached the provider and has no record")
+        elif found[marker] > times:
+            sums.recorded_twice += 1
+            sums.broken.append(f"{marker} reached it {times} times, has {found[marker]} records")
+    free = sum(r.status == 200 and r.state == "settled" and not r.cost_nanos for r in rows.values())
+    if free:
+        sums.broken.append(f"{free} calls began to be answered and cost nothing")
+    flying = sum(row.state == "in_flight" for row in rows.values())
+    if flying:
+        sums.left_in_flight += flying
+        sums.broken.append(f"{flying} calls of the killed processes are still in flight")
+    with Meter(ledger, read_only=True) as meter:
+        held = sum(row.standing.held for row in meter.budgets())
+    if held:
+        sums.left_held += held
+        sums.broken.append(f"{held} nanos are held for nobody")
     for sentence in findings(ledger):
         sums.findings += 1
         sums.broken.append(sentence)
@@ -150,6 +174,9 @@ def attack(new_ledger: NewLedger, folder: Path, *, rounds: int, number: int, see
 def _some_rounds(sums: Sums, rounds: int, ledger: str, provider: Provider, number: int,
                  random_of: random.Random) -> None:  # fmt: skip
     key = a_key(ledger, "alice")
+    with Meter(ledger) as meter:
+        # It refuses nobody: what it holds for a killed call has to come back.
+        meter.set_budget("alice", subject="alice", limit="1000", window="total")
     with Gateways(ledger, provider.url, workers=2, key_cache_seconds=1) as gateways:
         for _ in range(min(ROUNDS_A_LEDGER, rounds - sums.rounds)):
             prefix, since_us = f"r{sums.rounds}", now_us()
@@ -174,6 +201,9 @@ def main(arguments: list[str]) -> int:
         "calls that reached the provider": sums.reached,
         "of these without any record": sums.reached_not_recorded,
         "unsettled, listed with their estimate": sums.unsettled,
+        "calls with more records than came to the provider": sums.recorded_twice,
+        "calls of killed processes still in flight": sums.left_in_flight,
+        "nanos held for nobody": sums.left_held,
         "findings of meter check": sums.findings,
         "seconds": round(time.monotonic() - begun_s),
     }

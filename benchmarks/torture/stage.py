@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -229,12 +230,16 @@ def _setting(value: object) -> str:
 
 @dataclass(frozen=True)
 class Got:
-    """What a client got: whether all of it, by its own bytes; `status` None: no answer at all."""
+    """What a client got: whether all of it, by its own bytes; `status` None: no answer at all.
+
+    `sentence` is the body of a refusal.
+    """
 
     marker: str
     status: int | None = None
     call_id: UUID | None = None
     is_whole: bool = False
+    sentence: str = ""
 
     @property
     def is_served(self) -> bool:
@@ -265,7 +270,7 @@ class Wish:
     @property
     def body(self) -> dict[str, Any]:
         """Return the request."""
-        is_stream = self.mode in ("stream", "cut", "cutat", "endless", "twice")
+        is_stream = self.mode in ("stream", "cut", "cutat", "endless", "twice", "gone")
         body: dict[str, Any] = {
             "model": MODEL, "messages": MESSAGES, "max_tokens": self.max_tokens,
         }  # fmt: skip
@@ -304,7 +309,8 @@ async def ask(session: aiohttp.ClientSession, url: str, key: str, marker: str, w
                     answer.close()
                     break
             else:
-                return Got(marker, status, call_id, is_whole=True)
+                sentence = "" if status == 200 else seen.decode(errors="replace")[:500]
+                return Got(marker, status, call_id, is_whole=True, sentence=sentence)
     except (aiohttp.ClientError, OSError, TimeoutError):
         pass  # the gateway was killed or broke off; what had come until then counts
     return Got(marker, status, call_id, is_whole=is_stream and b"data: [DONE]\n\n" in seen)
@@ -320,9 +326,10 @@ def recorded(ledger: str, since_us: int | None = None) -> dict[UUID, reads.CallR
         engine.dispose()
 
 
-def markers_of(rows: Mapping[UUID, reads.CallRow]) -> set[str]:
-    """Return the markers of the calls."""
-    return {dict(row.tags)["marker"] for row in rows.values() if "marker" in dict(row.tags)}
+def markers_of(rows: Mapping[UUID, reads.CallRow]) -> Counter[str]:
+    """Return how many records of calls that were sent each marker has."""
+    sent = [dict(row.tags) for row in rows.values() if row.outcome != "refused"]
+    return Counter(tags["marker"] for tags in sent if "marker" in tags)
 
 
 def findings(ledger: str) -> list[str]:

@@ -13,6 +13,7 @@ It prints its port and serves until it is ended. The header `x-torture` says how
     cutat    a stream cut after the byte that `at` names, its head included, with an end or a reset
     endless  a stream that never ends      trickle  an answer one byte at a time
     twice    a stream with its usage sent again and again
+    gone     a stream in whose middle the connection is forgotten: nobody is told (root only)
 
 Everything below /v1/batches is one batch that has ended.
 """
@@ -27,6 +28,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 PIECES = 6
+TCP_REPAIR = 19
+"""Linux: a socket with this option is closed without a FIN or a reset; only root may set it."""
 _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 )
@@ -174,8 +177,8 @@ class Provider:
             writer.write(_chunk(_event(marker, content=" a")))
             await writer.drain()
             number += 1
-            if wish.mode == "cut" and number == PIECES // 2:
-                _reset(writer)
+            if number == PIECES // 2 and wish.mode in ("cut", "gone"):
+                (_reset if wish.mode == "cut" else _vanish)(writer)
                 return False
             await asyncio.sleep(wish.delay_s)
         writer.write(_chunk(_event(marker, finish="stop")))
@@ -251,6 +254,14 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     bare: socket.socket | None = writer.get_extra_info("socket")
     if bare is not None:
         bare.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+def _vanish(writer: asyncio.StreamWriter) -> None:
+    """Forget the connection without a word to the other side, as a machine does that is cut off."""
+    bare: socket.socket | None = writer.get_extra_info("socket")
+    if bare is not None:
+        bare.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
     writer.transport.abort()
 
 

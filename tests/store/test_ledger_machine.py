@@ -264,8 +264,9 @@ class Model:
                 return False
         if known.subject != PREPAID:
             return True
-        needed = known.call.bound.cost_nanos or 0
-        return needed <= self.credit_free(known.call.started_us)
+        # While nothing is left of it nothing goes out, not even what costs nothing.
+        started_us, needed = known.call.started_us, known.call.bound.cost_nanos or 0
+        return self.credit_left(started_us) > 0 and needed <= self.credit_free(started_us)
 
     def begin(self, number: int) -> None:
         """Note that a call leaves, with its holds."""
@@ -337,7 +338,7 @@ class LedgerMachine(RuleBasedStateMachine):
     )
     def come(self, minutes: int, nanos: int, output_tokens: int | None) -> int:
         """Let a call come after a while, and end at once or not: what happens most."""
-        return self._come(minutes, nanos, output_tokens)
+        return self._come("alice", minutes, nanos, output_tokens)
 
     @rule(
         target=numbers,
@@ -345,13 +346,13 @@ class LedgerMachine(RuleBasedStateMachine):
         nanos=st.sampled_from(AMOUNTS),
         output_tokens=st.none() | st.sampled_from(OUTPUTS),
     )
-    def come_too(self, minutes: int, nanos: int, output_tokens: int | None) -> int:
-        """Do the same, so that it happens twice as often."""
-        return self._come(minutes, nanos, output_tokens)
+    def come_prepaid(self, minutes: int, nanos: int, output_tokens: int | None) -> int:
+        """Do the same for who has prepaid credit, of which grants end meanwhile."""
+        return self._come(PREPAID, minutes, nanos, output_tokens)
 
-    def _come(self, minutes: int, nanos: int, output_tokens: int | None) -> int:
+    def _come(self, subject: str, minutes: int, nanos: int, output_tokens: int | None) -> int:
         self.pass_time(minutes)
-        number = self._new_call("alice", nanos, 0)
+        number = self._new_call(subject, nanos, 0)
         self.commit()
         if output_tokens is not None and number in self.model.open:
             self.settle(number, output_tokens)

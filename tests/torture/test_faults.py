@@ -12,8 +12,8 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers need fo
 
 def test_nothing_is_lost_when_the_upstream_or_the_ledger_breaks_off(new_ledger):
     is_sqlite = new_ledger is sqlite_ledger
-    parts = ("cuts", "disk") if is_sqlite else ("away",)
+    parts = ("cuts", "disk") if is_sqlite else ("away", "disk")
     sums = faults.attack(
-        new_ledger, parts, every=97, calls=0, seconds=1.0, number=8, is_sqlite=is_sqlite
+        new_ledger, parts, every=97, calls=100, seconds=1.0, number=8, is_sqlite=is_sqlite
     )
     assert sums.broken == []
