@@ -52,7 +52,8 @@ nightly: torture  ## torture, an hour of steady load, and 10,000 games of the le
 	@for database in $(DATABASES); do \
 	  $(BIN)/python -m benchmarks.torture.soak --minutes 60 --database $$database || exit 1; \
 	done
-	@LEDGER_MACHINE_EXAMPLES=10000 $(BIN)/pytest -q tests/store/test_ledger_machine.py
+	@LEDGER_MACHINE_EXAMPLES=10000 LEDGER_MACHINE_POSTGRESQL_EXAMPLES=1000 CREDIT_MACHINE_EXAMPLES=2000 \
+	  $(BIN)/pytest -q tests/store/test_ledger_machine.py tests/store/test_credit_machine.py
 
 clean:  ## remove .venv and every cache
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -11,6 +11,7 @@ Called by the ledger, the reads and the check.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from typing import Any, Final
 from uuid import UUID
@@ -24,6 +25,7 @@ from sqlalchemy import (
     Select,
     Table,
     cast,
+    column,
     func,
     literal_column,
     or_,
@@ -290,24 +292,31 @@ def rollups_that_differ(connection: Connection) -> Iterator[tuple[str, str]]:
     native = connection.dialect.name == "postgresql"
     tail = changes(connection, list(_all_beyond(connection)))
     for rollup in ROLLUPS:
-        names = [column.name for column in rollup.table.c]
+        names = [known.name for known in rollup.table.c]
         keys = [name for name in names if name not in NAMES]
-        known = summed(rollup, Change(latest_events(), -1), native=native)
-        parts: list[Select[Any]] = [select(*rollup.table.c), known]
+        parts = [*_kept_less_known(rollup, native=native)]
         parts += [summed(rollup, change, native=native) for change in tail]
+        # By their bare names: to look up the columns of a union takes longer than to ask for them.
         both = union_all(*parts).subquery("both")
-        sums = [func.sum(both.c[name]).label(name) for name in NAMES]
-        grouped = select(*[both.c[name] for name in keys], *sums).group_by(
-            *[both.c[name] for name in keys]
-        )
-        left = grouped.subquery("left_over")
-        wrong = or_(*[left.c[name] != 0 for name in NAMES])
-        row = connection.execute(select(left).where(wrong).order_by(left.c.started_us)).first()
+        named: list[ColumnElement[Any]] = [column(name) for name in keys]
+        sums: list[ColumnElement[Any]] = [func.sum(column(n)).label(n) for n in NAMES]
+        grouped = select(*named, *sums).select_from(both).group_by(*named)
+        every: list[ColumnElement[Any]] = [column(name) for name in names]
+        left = select(*every).select_from(grouped.subquery("left_over"))
+        wrong = or_(*[column(name) != 0 for name in NAMES])
+        row = connection.execute(left.where(wrong).order_by(column("started_us"))).first()
         if row is not None:
             told = row._mapping
             place = ", ".join(f"{name} {told[name]}" for name in keys)
             off = ", ".join(f"{name} {int(told[name]):+d}" for name in NAMES if told[name])
             yield f"{rollup.table.name} ({place})", f"it is off by {off}"
+
+
+@cache
+def _kept_less_known(rollup: Rollup, *, native: bool) -> tuple[Select[Any], Select[Any]]:
+    """Return the rows of a rollup, and what all calls as they are now known take from them."""
+    known = summed(rollup, Change(latest_events(), -1), native=native)
+    return select(*rollup.table.c), known
 
 
 def _all_beyond(connection: Connection) -> Iterator[UUID]:

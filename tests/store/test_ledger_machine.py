@@ -39,6 +39,7 @@ from meter.store.credit import Credits
 from meter.store.encoding import correction_to_row, event_to_row, open_call_to_row
 from meter.store.engine import write_connection
 from meter.store.requests import Correct, Release, Request, Reserve, Settle
+from meter.store.rollups import fold
 from meter.store.sweeping import sweep
 from meter.store.writing import write_batch
 from tests.store.examples import (
@@ -539,6 +540,12 @@ class LedgerMachine(RuleBasedStateMachine):
             self.model.swept.add(number)
 
     @rule()
+    def fold(self) -> None:
+        """Add what was committed to the rollups, which are checked beside what is not folded."""
+        self.commit()
+        fold(self.engine)
+
+    @rule()
     def commit(self) -> None:
         """Write what waits, in one transaction."""
         if self.waiting:
@@ -594,6 +601,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert left == {grant.name: grant.left_nanos for grant in model.grants}
 
 
+@pytest.mark.timeout(36_000 if max(EXAMPLES.values()) > 200 else 1800)
 def test_any_order_of_events_leaves_a_sound_ledger(
     game_ledger: tuple[str, Callable[[], Engine]],
 ) -> None:
@@ -602,8 +610,3 @@ def test_any_order_of_events_leaves_a_sound_ledger(
         lambda: LedgerMachine(new_ledger),
         settings=settings(max_examples=EXAMPLES[database], stateful_step_count=15, deadline=None),
     )
-
-
-test_any_order_of_events_leaves_a_sound_ledger.pytestmark = [
-    pytest.mark.timeout(36_000 if max(EXAMPLES.values()) > 200 else 1200)
-]
