@@ -8,8 +8,10 @@ through four processes of the gateway. The kinds of round take turns:
     exact    each call costs what its bound says, whole and streamed: exactly 100 get through
     mixed    some calls fail, break off, hang or are left by their client: never over the limit, and
              what is left at the end is less than one call's bound
-    tokens   as exact, with a budget in tokens
-    credit   as exact, with prepaid credit instead of a budget
+    tokens   as exact, with a budget in tokens; mixed-tokens as mixed
+    credit   as exact, with prepaid credit instead of a budget; mixed-credit as mixed
+    lapsing  as mixed-credit, and half of the credit ends during the round: calls that start after
+             that have the other half at most
     minute   a budget a minute, and the minute ends during the round: each minute its 100 calls
     rolling  a budget over a rolling minute: no span of 60 seconds has more than 100 calls
 """
@@ -42,11 +44,17 @@ from benchmarks.torture.stage import (
 )
 from meter.clock import now_us
 from meter.core.money import nanos_to_text
+from meter.core.rates import datetime_of
 from meter.meter import Meter
 from meter.store.reads import CallRow
 
-KINDS = ("exact", "mixed", "tokens", "credit", "minute", "rolling")
+KINDS = (
+    "exact", "mixed", "tokens", "mixed-tokens", "credit", "mixed-credit", "lapsing", "minute",
+    "rolling",
+)  # fmt: skip
 WORTH = 100
+LASTS_S = 1.5
+"""How long the credit lasts that ends during the round."""
 MINUTE_US = 60_000_000
 
 
@@ -67,7 +75,7 @@ class Sums:
 def _wishes(kind: str, input_tokens: int) -> Sequence[Wish]:
     exact = replace(Wish(), input_tokens=input_tokens, delay_ms=5)
     stream = replace(exact, mode="stream", delay_ms=2)
-    if kind != "mixed":
+    if not _is_mixed(kind):
         return (exact, stream)
     return (
         *(exact, stream) * 4,
@@ -124,7 +132,7 @@ class Stage:
         subject = f"{kind}-{number}"
         input_tokens, bound_nanos = bound_of(Wish())
         bound, measure, window = bound_nanos, "money", "total"
-        if kind == "tokens":
+        if kind.endswith("tokens"):
             bound, measure = input_tokens + Wish().max_tokens, "tokens"
         elif kind in ("minute", "rolling"):
             window = "minute" if kind == "minute" else "rolling:1m"
@@ -132,8 +140,15 @@ class Stage:
         with Meter(self.ledger) as meter:
             key = meter.keys.create(subject, may_name_users=True).secret
             amount = nanos_to_text(limit) if measure == "money" else limit
-            if kind == "credit":
+            ends_us = now_us() + int(LASTS_S * 1_000_000)
+            if kind.endswith("credit"):
                 meter.credits.grant(subject, str(amount), "USD", reason="paid", author="torture")
+            elif kind == "lapsing":
+                for expires in (None, datetime_of(ends_us)):
+                    meter.credits.grant(
+                        subject, nanos_to_text(limit // 2), "USD", expires=expires,
+                        reason="paid", author="torture",
+                    )  # fmt: skip
             else:
                 meter.set_budget(
                     subject, subject=subject, limit=amount, measure=measure, window=window
@@ -145,7 +160,7 @@ class Stage:
         got = run(_load(self.gateways.url, key, subject, wishes, self.clients, self.calls,
                         self.random))  # fmt: skip
         rows = self._rows(subject, since_us)
-        self._judge(kind, subject, limit, bound, rows, got)
+        self._judge(kind, subject, limit, bound, ends_us, rows, got)
 
     def _rows(self, subject: str, since_us: int) -> list[CallRow]:
         """Return the round's calls, once none is in flight: the gateway ends some by itself."""
@@ -157,8 +172,8 @@ class Stage:
                 return mine
             time.sleep(0.05)
 
-    def _judge(self, kind: str, subject: str, limit: int, bound: int, rows: list[CallRow],
-               got: list[Got]) -> None:  # fmt: skip
+    def _judge(self, kind: str, subject: str, limit: int, bound: int, ends_us: int,
+               rows: list[CallRow], got: list[Got]) -> None:  # fmt: skip
         sums = self.sums
         arrived = [n for n in self.provider.books().arrived if n.startswith(f"{subject}.")]
         refused = sum(each.status == 429 for each in got) - sum(
@@ -171,32 +186,43 @@ class Stage:
         if left_open:
             sums.broken.append(f"{subject}: {len(left_open)} calls are still in flight")
         sent = [row for row in rows if row.outcome != "refused"]
-        for over in _over(kind, sent, limit, bound):
+        if kind == "lapsing":
+            late = [row for row in sent if row.started_us >= ends_us]
+            if not late:
+                sums.broken.append(f"{subject}: no call started after the credit had ended")
+            for over in _over(kind, late, limit // 2):
+                sums.most_over = max(sums.most_over, over)
+                sums.broken.append(f"{subject}: {over} over what had not ended")
+        for over in _over(kind, sent, limit):
             sums.most_over = max(sums.most_over, over)
             sums.broken.append(f"{subject}: {over} over the limit of {limit}")
         sums.counts.setdefault(kind, set()).add(len(arrived))
         if kind in ("exact", "tokens", "credit") and len(arrived) != WORTH:
             sums.phantoms += WORTH - len(arrived)
             sums.broken.append(f"{subject}: {len(arrived)} calls got through, expected {WORTH}")
-        if kind == "mixed":
-            left = limit - sum(row.cost_nanos or 0 for row in sent)
+        if kind.startswith("mixed"):
+            left = limit - _taken(kind, sent)
             sums.most_left = max(sums.most_left, left / bound)
             if refused and left >= bound:
                 sums.phantoms += left // bound
                 sums.broken.append(f"{subject}: {left} left, {refused} refused, bound {bound}")
 
 
-def _over(kind: str, sent: list[CallRow], limit: int, bound: int) -> list[int]:
+def _is_mixed(kind: str) -> bool:
+    return kind.startswith("mixed") or kind == "lapsing"
+
+
+def _taken(kind: str, rows: list[CallRow]) -> int:
+    """Return what these calls took, in the measure of the budget."""
+    if kind.endswith("tokens"):
+        return sum(
+            int(row.usage["input_tokens"] + row.usage["output_tokens"]) for row in rows if row.usage
+        )
+    return sum(row.cost_nanos or 0 for row in rows)
+
+
+def _over(kind: str, sent: list[CallRow], limit: int) -> list[int]:
     """Return by how much each span that the budget limits is overspent, where it is."""
-
-    def taken(rows: list[CallRow]) -> int:
-        if kind == "tokens":
-            return sum(
-                int(row.usage["input_tokens"] + row.usage["output_tokens"])
-                for row in rows if row.usage
-            )  # fmt: skip
-        return sum(row.cost_nanos or 0 for row in rows)
-
     if kind == "minute":
         spans = [[r for r in sent if r.started_us // MINUTE_US == minute]
                  for minute in {r.started_us // MINUTE_US for r in sent}]  # fmt: skip
@@ -205,7 +231,7 @@ def _over(kind: str, sent: list[CallRow], limit: int, bound: int) -> list[int]:
                  for first in sent]  # fmt: skip
     else:
         spans = [sent]
-    return [over for span in spans if (over := taken(span) - limit) > 0]
+    return [over for span in spans if (over := _taken(kind, span) - limit) > 0]
 
 
 def _wait_for_the_end_of_a_minute() -> None:

@@ -174,4 +174,4 @@ class CreditMachine(RuleBasedStateMachine):
 CreditMachine.TestCase.settings = settings(
     max_examples=EXAMPLES, stateful_step_count=20, deadline=None
 )
-TestCredit = pytest.mark.timeout(300)(CreditMachine.TestCase)
+TestCredit = pytest.mark.timeout(36_000 if EXAMPLES > 8 else 300)(CreditMachine.TestCase)
