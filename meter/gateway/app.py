@@ -20,6 +20,8 @@ from meter.clock import new_id
 from meter.core.ports import Answer
 from meter.errors import InputError, StoreError
 from meter.gateway.billing import billing_answer, is_billing
+from meter.gateway.client_secrets import MOST_BYTES as SECRET_BYTES
+from meter.gateway.client_secrets import given, is_asked
 from meter.gateway.line import AsgiLine, Line, Receive, Send
 from meter.gateway.listing import is_listing, listed
 from meter.gateway.measuring import CONTENT_TYPE, Measures
@@ -165,6 +167,11 @@ class Gateway:
             return
         if is_noting(self.services, request):
             answer = await noted(self.services, request, key, await line.body(MOST_BYTES))
+            visit.status = answer.status
+            await line.answer(answer, [("x-meter-call-id", str(new_id()))])
+            return
+        if is_asked(request):
+            answer = await given(self.services, request, key, await line.body(SECRET_BYTES))
             visit.status = answer.status
             await line.answer(answer, [("x-meter-call-id", str(new_id()))])
             return

@@ -36,9 +36,10 @@ from meter.core.usage import Usage
 from meter.errors import StoreError
 from meter.gateway import headers
 from meter.gateway.attributing import attribution_of
+from meter.gateway.client_secrets import opened_with, ticket_of
 from meter.gateway.line import Receive, Send
 from meter.gateway.rejections import Rejected, answer_to
-from meter.gateway.requests import Request, read_request
+from meter.gateway.requests import EPHEMERAL, Request, read_request
 from meter.gateway.routing import may_use
 from meter.gateway.services import Services
 from meter.gateway.upstreams import Upstream
@@ -136,7 +137,12 @@ class Realtime:
     async def _connected(self, protocols: list[str]) -> ClientConnection:
         """Return a connection to the upstream, which this key may have. Raises: Rejected."""
         request = self._request = read_request(self._as_http())
-        key = self._key = await self._services.keyring.key_of(request.secret)
+        ticket = None
+        if request.secret.startswith(EPHEMERAL):
+            ticket = await ticket_of(self._services, request.secret)
+            key = self._key = ticket.key
+        else:
+            key = self._key = await self._services.keyring.key_of(request.secret)
         if key.role is not None:
             raise Rejected(403, "admin_key", "this key is for the admin API, expected a customer's")
         if key.endpoints is not None and "realtime" not in key.endpoints:
@@ -144,10 +150,21 @@ class Realtime:
                 403, "endpoint_not_allowed", "this key may not use the endpoint realtime"
             )
         self._model = _model_in(request.query)
+        if ticket is not None:
+            if self._model not in ("", ticket.model):
+                raise Rejected(
+                    400, "invalid_value",
+                    f"found model {self._model!r:.200}, expected that of the client secret",
+                )  # fmt: skip
+            self._model = ticket.model
+            self._most_output = self._output_of(ticket.session)
         if not self._model or not may_use(key, self._model):
             named = repr(self._model) if self._model else "a session that names no model"
             raise Rejected(404, "model_not_found", f"{named:.200} is not served to this key")
         upstream = self._services.router.upstreams.choose("openai", self._model)
+        if ticket is not None:
+            listed = self._services.router.upstreams.listed
+            upstream = next((each for each in listed if each.name == ticket.upstream), None)
         if upstream is None:
             raise Rejected(404, "model_not_found", f"{self._model!r:.200} is not served here")
         self._upstream, self._session = upstream, RealtimeSession(self._model)
@@ -159,6 +176,10 @@ class Realtime:
             )
             if not name.startswith("sec-websocket-") and name != "user-agent"
         ]
+        if ticket is not None:
+            theirs = await opened_with(self._services, upstream, ticket)
+            sent = [each for each in sent if each[0] != "authorization"]
+            sent.append(("authorization", f"Bearer {theirs}"))
         url = _address(upstream, request.target)
         try:
             return await connect(
@@ -185,7 +206,7 @@ class Realtime:
         given = list(self._scope["headers"])
         for name in self._scope.get("subprotocols", ()):
             # A browser can set no header, so its key comes among the protocols.
-            if name.startswith(_KEY_PROTOCOL + PREFIX):
+            if name.startswith((_KEY_PROTOCOL + PREFIX, _KEY_PROTOCOL + EPHEMERAL)):
                 secret = name.removeprefix(_KEY_PROTOCOL)
                 given.append((b"authorization", f"Bearer {secret}".encode()))
         return {**self._scope, "method": "GET", "headers": given}

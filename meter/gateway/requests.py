@@ -19,6 +19,9 @@ _KNOWN_PATHS: Final = 1024
 _LONG_PATH: Final = 200
 _SAFE: Final = re.compile(r"/(?:[A-Za-z0-9\-._~!$&'()*+,=:@/]|%[0-9A-Fa-f]{2})*")
 _DOTS: Final = frozenset({".", ".."})
+EPHEMERAL: Final = "ek_"
+"""What a secret for one Realtime session begins with."""
+
 _PREFIXES: Final = ("/v1/", "/v1beta/")
 BILLING: Final = "/dashboard/billing/"
 """Where chat front ends ask for a balance, with /v1 before it or without."""
@@ -168,4 +171,4 @@ def _secret(fields: Mapping[str, str], in_query: str) -> str:
     found = [bearer.strip()] if scheme.lower() == "bearer" else []
     found += [fields[name].strip() for name in _KEY_HEADERS if name in fields]
     found.append(in_query)
-    return next((secret for secret in found if secret.startswith(PREFIX)), "")
+    return next((secret for secret in found if secret.startswith((PREFIX, EPHEMERAL))), "")

@@ -313,7 +313,7 @@ def test_a_websocket_that_cannot_be_is_turned_away(standing, path, key, status):
         ("DELETE", "/v1/models/ft:m"), ("DELETE", "/v1/models/gpt-4o"),
         ("GET", "/v1/fine_tuning/checkpoints/ft:m/permissions"),
         ("POST", "/v1beta/cachedContents"), ("GET", "/v1beta/files/f"),
-        ("POST", "/v1/realtime/client_secrets"),
+        ("POST", "/v1/realtime/calls"),
     ],
 )  # fmt: skip
 def test_what_the_account_stores_is_closed(standing, simulator, method, path):
