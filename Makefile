@@ -43,7 +43,8 @@ DATABASES ?= sqlite postgresql
 
 torture: $(READY)  ## attack every promise on both databases, about an hour; see docs/promises.md
 	@failed=; for database in $(DATABASES); do \
-	  for attack in "kill9 --rounds 200" "overspend --rounds 50" "twice --calls 1000" faults; do \
+	  for attack in "kill9 --rounds 200" "overspend --rounds 54" "twice --calls 1000" faults \
+	      "soak --minutes 5 --rate 5"; do \
 	    $(BIN)/python -m benchmarks.torture.$$attack --database $$database || failed=1; \
 	  done; \
 	done; test -z "$$failed"

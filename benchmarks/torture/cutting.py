@@ -1,7 +1,8 @@
-"""Stand between a store and PostgreSQL, and cut the connection when the commit's answer is due.
+"""Stand between a store and PostgreSQL: cut the line when a commit's answer is due, or be silent.
 
 The server has committed, and its client never hears of it: the client cannot know whether its
-transaction was made. Used by `twice` and `faults`.
+transaction was made. A silent line carries nothing either way, and nobody is told. Used by `twice`
+and `faults`.
 """
 
 import contextlib
@@ -26,6 +27,8 @@ class Cutting:
         host = f"postgres@127.0.0.1:{self._listener.getsockname()[1]}"
         self.url = urlunsplit((parts.scheme, host, parts.path, "sslmode=disable", ""))
         self.share = share
+        self.speaks = threading.Event()
+        self.speaks.set()
         self.cuts = 0
         self._random = random.Random(seed)
         self._open: set[socket.socket] = set()
@@ -38,6 +41,7 @@ class Cutting:
     def __exit__(self, *_: object) -> None:
         """End it."""
         self._listener.close()
+        self.speaks.set()
         self.cut_all()
 
     def cut_all(self) -> None:
@@ -76,6 +80,7 @@ class Cutting:
                 elif not watches and loses.is_set():
                     self.cuts += 1
                     break  # the server has answered, so it has committed
+                self.speaks.wait()
                 target.sendall(data)
         except OSError:
             pass  # the other direction has been cut

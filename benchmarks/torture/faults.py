@@ -9,6 +9,7 @@
     disk     the ledger's disk is full, and then it is not (see `disk`)
     away     PostgreSQL is killed with SIGKILL under load and comes back; SQLite is locked by
              another process for as long as --seconds says
+    silence  the line to PostgreSQL carries nothing for as long as --seconds says, and is cut then
 
 After each: every answer that a client got whole is settled as reported, every call that reached the
 provider has a record, nothing is held for calls that have ended, `meter check` finds nothing.
@@ -23,11 +24,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.torture.cutting import Cutting
 from benchmarks.torture.disk import disk
-from benchmarks.torture.judging import CLIENT_S, PATIENCE_S, Sums, a_stage
+from benchmarks.torture.judging import CLIENT_S, PATIENCE_S, Stage, Sums, a_stage
 from benchmarks.torture.stage import (
     Gateways,
     NewLedger,
@@ -41,7 +44,7 @@ from benchmarks.torture.stage import (
 from benchmarks.torture.upstream import TCP_REPAIR, stream_bytes
 from tests.postgres import PostgresServer
 
-PARTS = ("cuts", "storms", "loris", "disk", "away")
+PARTS = ("cuts", "storms", "loris", "disk", "away", "silence")
 MAY_GROW_MB = 32
 """Allocators keep what they had; a stream that nobody takes would fill this in a second."""
 _LISTENS = "0A"
@@ -226,12 +229,53 @@ def away(sums: Sums, new_ledger: NewLedger, seconds: float, clients_number: int)
         taking.start()
         stage.load(key, wishes(), clients_number, seconds + 6)
         taking.join()
-        # The first records after it bring along what waits in the spool of each worker.
-        until_s = time.monotonic() + 60
-        while time.monotonic() < until_s and (
-            stage.gateways.spools() or not stage.gateways.is_ready()
-        ):
-            stage.load(other, iter([Wish()] * 8), 8)
+        _until_all_is_written(stage, other)
+        stage.judge()
+
+
+def _until_all_is_written(stage: Stage, key: str) -> None:
+    """Call until the spools are gone: the first records bring along what waits in them."""
+    until_s = time.monotonic() + 60
+    while time.monotonic() < until_s and (stage.gateways.spools() or not stage.gateways.is_ready()):
+        stage.load(key, iter([Wish()] * 8), 8)
+
+
+def silence(sums: Sums, new_ledger: NewLedger, seconds: float, clients_number: int) -> None:
+    """Let the line to the server carry nothing for a while under load, and cut it then."""
+
+    @contextmanager
+    def behind_a_line(folder: Path) -> Iterator[str]:
+        with new_ledger(folder) as ledger, Cutting(ledger) as cutting:
+            lines.append((ledger, cutting))
+            yield cutting.url
+
+    lines: list[tuple[str, Cutting]] = []
+    with a_stage("silence", sums, behind_a_line) as stage:
+        # Judged past the line, as everything is.
+        stage.ledger, cutting = lines[0]
+        key, other = stage.key("silence", limit_nanos=10**9), stage.key("free")
+        kinds = [Wish("whole", delay_ms=20), Wish("stream", delay_ms=20),
+                 Wish("stream", delay_ms=300)]  # fmt: skip
+        chosen = random.Random(1)
+
+        def wishes() -> Iterator[Wish]:
+            while True:
+                yield chosen.choice(kinds)
+
+        def be_silent() -> None:
+            time.sleep(2)
+            cutting.speaks.clear()
+            time.sleep(seconds)
+            cutting.cut_all()
+            cutting.speaks.set()
+
+        thread = threading.Thread(target=be_silent)
+        thread.start()
+        stage.load(key, wishes(), clients_number, seconds + 6)
+        thread.join()
+        _until_all_is_written(stage, other)
+        refused = sum(got.status == 503 for got in stage.got)
+        sums.require(refused > 0, "silence: nobody noticed it")
         stage.judge()
 
 
@@ -278,6 +322,8 @@ def attack(new_ledger: NewLedger, parts: Sequence[str], *, every: int, calls: in
         disk(sums, calls, is_sqlite=is_sqlite)
     if "away" in parts:
         away(sums, new_ledger, seconds, number)
+    if "silence" in parts and not is_sqlite:
+        silence(sums, new_ledger, seconds, number)
     return sums
 
 

@@ -6,7 +6,7 @@
 - a spool is replayed from four stores at once, and a copy of it once more afterwards;
 - one commit in five loses its answer: the connection is cut when the server has committed
   (PostgreSQL);
-- four sweepers look for the same lost calls at once;
+- four sweepers look for the same lost calls at once, and four processes settle them by a policy;
 - a provider repeats a stream's usage five times;
 - a batch is asked for a hundred times by eight clients.
 """
@@ -19,8 +19,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
@@ -44,6 +45,7 @@ from benchmarks.torture.stage import (
 )
 from meter.core.budgets import Refusal
 from meter.core.usage import Usage
+from meter.meter import Meter
 from meter.store import reads
 from meter.store.engine import open_engine
 from meter.store.ledger_store import LedgerStore
@@ -188,6 +190,26 @@ def four_sweepers(sums: Sums, url: str, calls: int) -> None:
         thread.join(WAIT_S)
     sums.expect(f"{calls} lost calls, swept by four: (swept, calls)",
                 (sum(swept), billed(url)[0]), (calls, calls))  # fmt: skip
+    settled = _settled_by_four(url)
+    engine = open_engine(url)
+    made = [row.corrections for row in reads.calls(engine)]
+    engine.dispose()
+    sums.expect(f"{calls} unsettled calls, settled by a policy of four: (settled, corrections)",
+                (settled, sum(made)), (calls, calls))  # fmt: skip
+
+
+def _settled_by_four(url: str) -> int:
+    """Let four ledgers settle all unsettled calls at once; return how many they say they did."""
+    begin = threading.Barrier(4)
+
+    def settle(meter: Meter) -> int:
+        begin.wait(WAIT_S)
+        # The calls bear a day of the tests, whatever day it is.
+        return len(meter.settle_unsettled("estimate", older_than=-timedelta(days=36_500))[0])
+
+    with ExitStack() as stack, ThreadPoolExecutor(4) as pool:
+        meters = [stack.enter_context(Meter(url)) for _ in range(4)]
+        return sum(pool.map(settle, meters))
 
 
 def usage_repeated(sums: Sums, url: str, gateways: Gateways, calls: int) -> None:
