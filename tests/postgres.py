@@ -84,6 +84,10 @@ class PostgresServer:
         """Return the running server that an address leads to."""
         return cls(Path(unquote(parse_qs(urlsplit(url).query)["host"][0])).parent)
 
+    def log(self) -> str:
+        """Return what the server has written to its log."""
+        return (self._folder / "log").read_text(errors="replace")
+
     def kill(self) -> None:
         """Kill every process of the server with SIGKILL; it is started again by itself."""
         server = int((self._folder / "server").read_text())

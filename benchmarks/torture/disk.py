@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import httpx
+import psycopg
 
 from benchmarks.torture.judging import PATIENCE_S, STORE_S, Stage, Sums
 from benchmarks.torture.stage import (
@@ -106,8 +107,11 @@ def _fill_and_make_room(
     filler = small / "filler"
     _fill(filler)
     full = len(stage.got)
-    stage.load(key, iter([Wish(), Wish("stream")] * (calls // 2)), 8)
-    library.load(40)
+    for begins in (True, False):
+        stage.load(key, iter([Wish(), Wish("stream")] * (calls // 4)), 8)
+        library.load(20)
+        if server is not None and begins:
+            sums.figures["disk: the server crashed when its log could not grow"] = _crash(server)
     slow.join()
     refused = [got for got in stage.got[full:] if got.status == 503]
     sums.require(bool(refused), "disk: it was never full")
@@ -192,6 +196,18 @@ class Library:
             len(rows) == len(told) == self.calls,
             f"disk: the library's {self.calls} calls have {len(rows)} records, {len(told)} settled",
         )
+
+
+def _crash(server: PostgresServer) -> bool:
+    """Ask the server for new files of its log until it has no room for one; whether it crashed."""
+    for _ in range(20):
+        try:
+            with server.connect() as connection:
+                connection.execute("SELECT txid_current()")
+                connection.execute("SELECT pg_switch_wal()")
+        except psycopg.OperationalError:
+            return "PANIC" in server.log()
+    return False
 
 
 def _until(holds: Callable[[], bool]) -> None:

@@ -300,15 +300,18 @@ class LedgerMachine(RuleBasedStateMachine):
         measure=st.sampled_from(MEASURES),
         window=st.sampled_from(WINDOWS),
         limit=st.integers(1, 4),
+        paid=st.sampled_from([5_000, 60_000]),
         lasts=st.none() | st.sampled_from(LASTS),
     )
-    def open_ledger(self, measure: Measure, window: str, limit: int, lasts: int | None) -> None:
+    def open_ledger(
+        self, measure: Measure, window: str, limit: int, paid: int, lasts: int | None
+    ) -> None:
         self.engine = self.new_ledger()
         self.credits = Credits(self.engine)
         self.model = Model()
         self.now_us = NOON_US
         self.waiting: list[tuple[Request, Any]] = []
-        self._grant(60_000, lasts)
+        self._grant(paid, lasts)
         self.now_us += 10 * MINUTE_US
         # Where nothing is limited, nothing can be overspent.
         self._set_budget(SCOPES[0], measure, window, limit)
