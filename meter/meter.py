@@ -165,10 +165,14 @@ class Meter:
             threading.Thread(target=self._load, name="meter-warm-up", daemon=True).start()
 
     def _load(self) -> None:
+        from meter.memory import give_back
         from meter.tokens.counting import count_text
 
-        count_text("warm", "o200k_base")
+        # One after the other, so that the second takes the room that the first has left.
         self.prices.warm()
+        give_back()
+        count_text("warm", "o200k_base")
+        give_back()
 
     # Serving
 

@@ -21,6 +21,7 @@ FLOORS = {
     "meter.attribution": 1,
     "meter.clock": 1,
     "meter.config": 1,
+    "meter.memory": 1,
     "meter.prices": 1,
     "meter.providers": 1,
     "meter.resources": 1,

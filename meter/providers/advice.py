@@ -33,6 +33,8 @@ def advice_on(reading: Reading, *, is_priced: bool) -> str:
 
     `is_priced`: a price is known of its model. Without one only the operator can help.
     """
+    if reading.model is None and reading.defects:
+        return f"The request could not be read: {reading.defects[0]}."
     if reading.model is None and reading.endpoint not in ("batches", "messages.batches"):
         return "Name a model."
     if not is_priced and reading.model is not None:

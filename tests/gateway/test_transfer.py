@@ -55,6 +55,7 @@ def test_a_large_download_and_a_large_upload_take_little_memory(tmp_path):
             chat = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}'
             length = f"content-length: {len(chat)}\r\n\r\n{chat.decode()}"
             assert fetched_bytes(port, f"POST /v1/chat/completions {common}{length}", 0) == 2
+            time.sleep(2)  # what loading has left over is given back
             before = peak_megabytes(process, anew=True)
             assert fetched_bytes(port, f"GET /v1/files/f/content {common}\r\n", 0) == SIZE
             head = (
@@ -62,7 +63,8 @@ def test_a_large_download_and_a_large_upload_take_little_memory(tmp_path):
                 f"content-length: {SIZE}\r\n\r\n"
             )
             assert fetched_bytes(port, head, SIZE) == SIZE
-            assert peak_megabytes(process) - before < 30
+            assert peak_megabytes(process) - before < 16
+            assert peak_megabytes(process) < 150
         finally:
             process.terminate()
             process.communicate(timeout=15)

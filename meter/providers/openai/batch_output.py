@@ -95,8 +95,8 @@ class BatchLine:
 class BatchOutputObserver(PassingObserver):
     """Watches the content of one file."""
 
-    __slots__ = ("_decompressor", "_defects", "_file_id", "_framer", "_is_output", "_lines",
-                 "_models", "_provider", "_sums", "_unreported")  # fmt: skip
+    __slots__ = ("_decompressor", "_defects", "_file_id", "_framer", "_has_begun", "_is_output",
+                 "_lines", "_models", "_provider", "_sums", "_unreported")  # fmt: skip
 
     def __init__(self, provider: Provider, file_id: str) -> None:
         """Get ready for the content of the file of that id."""
@@ -107,6 +107,7 @@ class BatchOutputObserver(PassingObserver):
         self._framer = NDJSONFramer()
         # Unknown (None) before the first line; an error's body is none.
         self._is_output: bool | None = None
+        self._has_begun = False
         self._lines: list[BatchLine] = []
         self._sums: dict[str, int] = {}
         self._models: set[str | None] = set()
@@ -127,7 +128,14 @@ class BatchOutputObserver(PassingObserver):
     def feed(self, data: bytes) -> bytes:
         """Read the lines that these bytes complete; return the bytes."""
         if data and self._is_output is not False:
-            self._take_all(self._framer.feed(self._decompressor.feed(data)))
+            plain = self._decompressor.feed(data)
+            if not self._has_begun and (beginning := plain.lstrip()):
+                self._has_begun = True
+                if not beginning.startswith(b"{"):
+                    # Any other file, whose lines may be as long as it is.
+                    self._is_output = False
+            if self._is_output is not False:
+                self._take_all(self._framer.feed(plain))
         super().feed(data)
         if self.ended:
             self._close()

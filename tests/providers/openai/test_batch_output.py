@@ -167,3 +167,20 @@ def test_a_broken_line_is_told() -> None:
     observer = fetched(cut_at(content, [7, 300, 500]))
     assert observer.result().usage == Usage(input_tokens=11, output_tokens=6)
     assert observer.result().defects == ("found a line that is no batch output",)
+
+
+@pytest.mark.parametrize("beginning", [b"PK\x03\x04", b"\x00", b"sea", b" \n[1]"])
+def test_another_file_is_not_kept_to_look_for_its_lines(beginning: bytes) -> None:
+    observer = fetched([b"", b" ", beginning, *[b"x" * 65_536] * 20])
+    assert observer._framer.feed(b"") == []
+    assert observer.result().usage == Usage()
+    assert observer.billing_ids == ()
+
+
+@pytest.mark.parametrize("beginning", [b"", b"\n", b" \r\n "])
+def test_blanks_before_the_first_line_are_no_other_file(beginning: bytes) -> None:
+    content = beginning + line(1, chat(20, 10))
+    for chunks in in_two(content):
+        assert fetched(chunks).result().usage == Usage(
+            input_tokens=20, output_tokens=10,
+        )  # fmt: skip
