@@ -69,6 +69,28 @@ def test_a_client_that_leaves_ends_the_upstream_s_answer(tmp_path):
         assert call.usage["output_tokens"] == 1
 
 
+def test_a_client_that_leaves_after_the_end_marker_and_before_the_end_has_it_all(tmp_path):
+    def answer(_request, connection):
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked"
+        connection.sendall(head + b"\r\n\r\n")
+        for chunk in (FIRST, REST, END):
+            connection.sendall(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        # The last chunk never comes.
+        connection.settimeout(10)
+        while connection.recv(1000):
+            pass
+
+    with upstream_that(answer) as up, served(tmp_path, {"openai": up.url}) as gateway:
+        _, _, reader = ask(gateway, STREAM)
+        seen, chunks = b"", read_chunks(reader)
+        while not seen.endswith(b"data: [DONE]\n\n"):
+            seen += next(chunks)
+        reader.close()
+        (call,) = gateway.calls()
+        assert (str(call.outcome), str(call.basis)) == ("completed", "reported")
+        assert call.usage["output_tokens"] == 5
+
+
 def test_draining_learns_the_usage_of_an_abandoned_answer(tmp_path):
     go_on = threading.Event()
     with (
