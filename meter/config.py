@@ -52,7 +52,8 @@ class Settings:
     a client may send or take nothing, `head_seconds` how long a request's head may take,
     `idle_seconds` how long a connection is kept between two requests. `stop_seconds`: how long
     calls in flight may go on once the gateway was told to stop. `key_cache_seconds`: how long a
-    revoked key may still be taken. `metrics_key`: what readers of /metrics must know ("": nothing).
+    revoked key may still be taken. `cors_origins`: whose pages may call from a browser, separated
+    by commas ("": nobody's). `metrics_key`: what readers of /metrics must know ("": nothing).
 
     Of the dashboard: `dashboard_sign_in`: "none" serves this machine only and shows everything,
     "key" asks for one of the gateway's keys, "oidc" for an account at the OIDC provider that
@@ -94,6 +95,7 @@ class Settings:
     idle_seconds: int = 75
     stop_seconds: int = 30
     key_cache_seconds: int = 5
+    cors_origins: str = ""
     metrics_key: str = ""
     dashboard_sign_in: Literal["none", "key", "oidc"] = "none"
     dashboard_users: Mapping[str, str] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from meter.errors import InputError, StoreError
 from meter.gateway.billing import billing_answer, is_billing
 from meter.gateway.client_secrets import MOST_BYTES as SECRET_BYTES
 from meter.gateway.client_secrets import given, is_asked
+from meter.gateway.cors import Cors
 from meter.gateway.line import AsgiLine, Line, Receive, Send
 from meter.gateway.listing import is_listing, listed
 from meter.gateway.measuring import CONTENT_TYPE, Measures
@@ -84,6 +85,7 @@ class Gateway:
         self.head_seconds = pipeline.settings.head_seconds
         self.idle_seconds = pipeline.settings.idle_seconds
         self._settings = pipeline.settings
+        self._cors = Cors(self._settings.cors_origins) if self._settings.cors_origins else None
         self._tasks: list[asyncio.Task[None]] = []
 
     def reload(self) -> None:
@@ -119,6 +121,8 @@ class Gateway:
         visit = _Visit(scope, time.monotonic())
         self.measures.in_flight += 1
         try:
+            if self._cors is not None:
+                line.besides = self._cors.headers_for(scope)
             await self._answer(visit, line)
         except Rejected as rejection:
             await self._reject(visit, line, rejection)
@@ -137,6 +141,10 @@ class Gateway:
             self._note(visit)
 
     async def _answer(self, visit: _Visit, line: Line) -> None:
+        if self._cors is not None and (answer := self._cors.preflight(visit.scope)) is not None:
+            visit.status = answer.status
+            await line.answer(answer)
+            return
         path = visit.scope["path"].removeprefix(visit.scope.get("root_path", ""))
         if path in _OWN_PATHS and (own := await self._own_answer(visit.scope, path)) is not None:
             visit.status = own.status

@@ -209,6 +209,8 @@ class DirectLine(Line):
         connection = self._connection
         lines = [_STATUS_LINES[status]]
         closes = is_framed = False
+        if self.besides:
+            headers = [*headers, *self.besides]
         for name, value in headers:
             if name == b"content-length":
                 is_framed = True

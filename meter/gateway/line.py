@@ -24,16 +24,17 @@ class Line(ABC):
     """The connection to one client while one request is answered.
 
     `is_gone`: the client has left. `has_begun`: its answer has. `fault`: why the body could not
-    be read to its end, None as long as it could.
+    be read to its end, None as long as it could. `besides`: headers that every answer gets.
     """
 
-    __slots__ = ("fault", "has_begun", "is_gone")
+    __slots__ = ("besides", "fault", "has_begun", "is_gone")
 
     def __init__(self) -> None:
         """Begin before anything was read."""
         self.is_gone = False
         self.has_begun = False
         self.fault: BaseException | None = None
+        self.besides: RawHeaders = []
 
     @abstractmethod
     def pieces(self) -> AsyncIterator[bytes]:
@@ -153,6 +154,7 @@ class AsgiLine(Line):
     async def start(self, status: int, headers: RawHeaders) -> None:
         """Send the status and the headers. Raises: ClientLeft."""
         self.has_begun = True
+        headers = [*headers, *self.besides]
         await self._bounded({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes, *, is_last: bool = False) -> None:
