@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from meter.errors import SchemaMismatch
 from meter.resources import migrations_folder
-from meter.store.engine import open_engine, read_connection, write_connection
+from meter.store.engine import is_memory, open_engine, read_connection, write_connection
 from meter.store.schema import HEAD_REVISION
 
 _VERSION_TABLE = "alembic_version"
@@ -69,6 +69,9 @@ def require_current(engine: Engine, url: str | None = None) -> None:
             if found is None and not _tables(connection):
                 _migrate(connection, None)
                 found = HEAD_REVISION
+        if not is_memory(engine):
+            # A connection that has made tables and views parses each statement anew.
+            engine.dispose()
     if found == HEAD_REVISION:
         return
     _refuse_newer(found, engine)

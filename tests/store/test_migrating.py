@@ -116,6 +116,17 @@ def test_a_fresh_sqlite_file_migrates_itself(sqlite_url: str) -> None:
     engine.dispose()
 
 
+def test_the_connection_that_has_migrated_a_file_is_not_used_again(sqlite_url: str) -> None:
+    engine = open_engine(sqlite_url)
+    with engine.connect() as connection:
+        before = connection.connection.dbapi_connection
+    require_current(engine)
+    with engine.connect() as connection:
+        assert connection.connection.dbapi_connection is not before
+        assert current_revision(engine) == head_revision()
+    engine.dispose()
+
+
 @pytest.mark.postgresql
 def test_an_empty_postgres_waits_for_the_command(postgres_url: str) -> None:
     engine = open_engine(postgres_url)
