@@ -385,6 +385,8 @@ class Realtime:
     async def _settle(self, call: ManualCall, use: SessionUse | None, outcome: Outcome) -> None:
         basis = Basis.UNKNOWN if use is None or use.usage is None else Basis.REPORTED
         session_defects = tuple(self._session.defects)
+        # A name without usage would be that of work whose use is yet to be seen: none will be.
+        is_billed = use is not None and use.usage is not None
         await self._waited(
             call.settled(
                 outcome,
@@ -392,7 +394,7 @@ class Realtime:
                 basis,
                 service_tier=use.service_tier if use is not None else None,
                 response_id=use.billing_id if use is not None else None,
-                billing_ids=(use.billing_id,) if use is not None else (),
+                billing_ids=(use.billing_id,) if use is not None and is_billed else (),
                 defects=(*(use.defects if use is not None else ()), *session_defects),
             )
         )

@@ -193,6 +193,25 @@ def test_a_budget_refuses_a_response_and_the_session_goes_on(tmp_path):
         assert second.outcome is Outcome.COMPLETED
 
 
+def test_a_response_that_tells_no_use_holds_nothing_when_it_is_done(tmp_path):
+    async def talk(gateway: Served) -> None:
+        async with session(gateway, gateway.key()) as connection:
+            await said(connection)
+            done = {"type": "response.done", "response": {"id": "resp_x", "usage": None}}
+            begun = {"type": "response.created", "response": {"id": "resp_x", "usage": None}}
+            for event in (begun, done):
+                await connection.send(json.dumps({"type": "say", "event": event}))
+                await said(connection)
+
+    with between(tmp_path) as (gateway, _):
+        gateway.meter.credits.grant("alice", "100", reason="order 1", author="boss")
+        asyncio.run(talk(gateway))
+        (call,) = gateway.calls(1)
+        assert call.basis is Basis.UNKNOWN
+        (balance,) = gateway.meter.credits.balances("alice")
+        assert balance.held_nanos == 0
+
+
 def test_a_response_that_nobody_asked_for_is_cancelled_where_no_budget_allows_it(tmp_path):
     async def talk(gateway: Served) -> tuple[Any, int]:
         async with session(gateway, gateway.key()) as connection:
