@@ -153,8 +153,12 @@ def gateway_part(rounds: int, seconds: float) -> str:
 
 
 def wrapper_part(_rounds: int, _seconds: float) -> str:
-    """Measure the wrapper, and langfuse's beside it."""
-    told = [_printed(sys.executable, str(HERE / "wrapper.py"))]
+    """Measure the wrapper in both durabilities, and langfuse's beside it."""
+    program = str(HERE / "wrapper.py")
+    told = [
+        _printed(sys.executable, program, "--durability", durability)
+        for durability in ("full", "process")
+    ]
     try:
         programs = python_environment("langfuse", *_LANGFUSE)
         script = str(HERE / "peers" / "langfuse_wrapper.py")

@@ -4,9 +4,9 @@
 
 Bare and wrapped calls of the real openai SDK alternate in pairs within one run, against
 `mock_upstream.py` in a process of its own. Each pair gives one difference; the table shows their
-medians and quartiles. The wrapped client records every call in an SQLite ledger, durability full,
-and waits for it. CPU is that of this whole process, the ledger's thread included.
-`peers/` has the same measurement of other wrappers.
+medians and quartiles. The wrapped client records every call in an SQLite ledger and waits for it:
+for the disk too where durability is full. CPU is that of this whole process, the ledger's thread
+included. `peers/` has the same measurement of other wrappers.
 """
 
 import argparse
@@ -24,7 +24,10 @@ from meter.meter import Meter
 
 async def measure(meter: Meter, host: str, calls: int, streams: int, chunks: int) -> Table:
     """Measure both kinds of clients; return the table."""
-    table = Table(title=f"added by wrapping, median (quartiles), {calls} and {streams} pairs")
+    kept = f"durability {meter.pipeline.settings.durability}"
+    table = Table(
+        title=f"added by wrapping, {kept}, median (quartiles), {calls} and {streams} pairs"
+    )
     for name in ("client", "what", "bare wall µs", "added wall µs", "added CPU µs"):
         table.add_column(name, justify="left" if name in {"client", "what"} else "right")
     kinds: list[tuple[str, Any, Any]] = [
