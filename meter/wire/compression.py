@@ -32,6 +32,12 @@ _ZSTD_SLICE_BYTES: Final = 1024
 _ZSTD_WINDOW_BYTES: Final = 8 * 1024 * 1024
 
 
+# What a text begins with: a visible character, white space, or a byte order mark. No gzip member
+# begins so, and of zstd only frames with "(" and those to be skipped, from "P" to "_".
+_TEXT_BEGINS: Final = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\r\n\xef")
+_ZSTD_BEGINS: Final = frozenset(b"(") | frozenset(range(0x50, 0x60))
+
+
 class _UnreadableError(Exception):
     """The bytes cannot be decoded; the text says why."""
 
@@ -144,14 +150,32 @@ class _Stage:
 def _codec(name: str) -> _Codec:
     match name:
         case "gzip" | "x-gzip":
-            return _Gzip()
+            return _UnlessPlain(_Gzip(), _TEXT_BEGINS)
         case "deflate":
             return _Deflate()
         case "br":
             return _Brotli()
         case "zstd":
-            return _Zstd()
+            return _UnlessPlain(_Zstd(), _TEXT_BEGINS - _ZSTD_BEGINS)
     raise _UnreadableError(f"cannot read the content-encoding {name[:40]!r}")
+
+
+class _UnlessPlain:
+    """A coding that some servers announce and do not apply: what begins as a text is one."""
+
+    def __init__(self, codec: _Codec, plain_begins: frozenset[int]) -> None:
+        self._codec = codec
+        self._plain_begins = plain_begins
+        self._is_plain: bool | None = None
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """Yield what these bytes decode to. Raises: _UnreadableError."""
+        if self._is_plain is None and data:
+            self._is_plain = data[0] in self._plain_begins
+        if self._is_plain:
+            yield data
+        else:
+            yield from self._codec.pieces(data)
 
 
 class _Gzip:

@@ -380,6 +380,16 @@ def test_an_encoded_stream_is_read_on_a_copy() -> None:
     assert (seen.usage, given) == (USAGE, encoded)
 
 
+def test_an_encoding_that_is_announced_and_not_applied_is_no_obstacle() -> None:
+    headers = {"content-type": "text/event-stream", "content-encoding": "gzip"}
+    stream = b"".join(TRAPS["no end marker"])
+    seen, given = observe(OPENAI, STREAMED, [stream[:1], stream[1:]], headers=headers)
+    assert (seen.usage, given, seen.defects) == (USAGE, stream, ())
+    body = json.dumps({"choices": [], "usage": REPORT}).encode()
+    seen, given = observe(OPENAI, WHOLE, [body], headers={**JSON, "content-encoding": "gzip"})
+    assert (seen.usage, given) == (USAGE, body)
+
+
 def test_an_encoding_that_nobody_can_read_is_a_defect() -> None:
     headers = {"content-type": "text/event-stream", "content-encoding": "snappy"}
     reading = asking(OPENAI, stream=True)

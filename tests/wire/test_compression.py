@@ -143,6 +143,19 @@ def test_corrupt_bytes_stop_the_decoding(encoding: str) -> None:
     assert decompressor.feed(b"") == b""
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "zstd"])
+@pytest.mark.parametrize(
+    "content", [b'{"usage": {}}', b'data: {"a": 1}\n\n', b" \n{}", b"\xef\xbb\xbf{}", b"1\n00:01"]
+)
+def test_text_under_the_name_of_a_coding_that_was_not_applied_is_read(
+    encoding: str, content: bytes
+) -> None:
+    for cut in range(1, len(content)):
+        decompressor = decompressor_for(encoding)
+        read = decompressor.feed(content[:cut]) + decompressor.feed(content[cut:])
+        assert (read, decompressor.failed) == (content, None)
+
+
 def test_what_was_decoded_before_a_fault_is_returned() -> None:
     broken = bytearray(gzip.compress(random.Random(7).randbytes(200_000)))
     broken[-5] ^= 0xFF
