@@ -4,6 +4,7 @@ Every setting is a field of `Settings`; its environment twin is METER_ and the n
 """
 
 import os
+import re
 import tomllib
 from collections import abc
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from meter.errors import ConfigError
 DEFAULT_FILE = "meter.toml"
 
 _MAY_BE_ZERO = frozenset({"hold_wait_seconds"})
+_MOST_GROUPS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,9 @@ class Settings:
     machine's clock may be from the one of the ledger's server. `inject_usage`: ask streams for
     their usage where the provider is known to accept that. `queue_size`: how many writes may wait
     for the ledger. `calibrate`: correct estimates of prompts by what the ledger has learnt from
-    calls before. `rate_file`: files of one's own prices, separated by commas and laid over those
+    calls before. `custom_id_pattern`: how the `custom_id` of a batch's request says who pays, as a
+    regular expression; its group `subject` is the subject, other named groups are tags ("": it
+    says nothing). `rate_file`: files of one's own prices, separated by commas and laid over those
     that travel with the product, the first on top ("": none).
 
     Of invoices: `invoice_prefix` begins their numbers; `invoice_seller`, `invoice_note` and
@@ -78,6 +82,7 @@ class Settings:
     inject_usage: bool = True
     queue_size: int = 10_000
     calibrate: bool = True
+    custom_id_pattern: str = ""
     rate_file: str = ""
     invoice_prefix: str = "INV-"
     invoice_seller: str = ""
@@ -193,7 +198,22 @@ def _check(name: str, value: Any, hint: Any) -> None:
             for key, text in value.items()
         ):
             raise ConfigError(f"found {value!r} for {name}, expected names with texts")
+    elif name == "custom_id_pattern":
+        _check_pattern(value)
     elif not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise ConfigError(f"found {value!r} for {name}, expected {hint.__name__}")
     elif hint is int and value < (least := 0 if name in _MAY_BE_ZERO else 1):
         raise ConfigError(f"found {value!r} for {name}, expected a whole number from {least} on")
+
+
+def _check_pattern(value: Any) -> None:
+    try:
+        groups = re.compile(value).groupindex
+    except (re.error, TypeError) as error:
+        raise ConfigError(f"found custom_id_pattern {value!r:.80}, expected a regular expression: "
+                          f"{error}") from None  # fmt: skip
+    if value and not 0 < len(groups) <= _MOST_GROUPS:
+        raise ConfigError(
+            f"found custom_id_pattern {value!r:.80}, expected one with 1 to {_MOST_GROUPS} named "
+            "groups such as (?P<subject>[^/]+)"
+        )

@@ -13,7 +13,7 @@
     call.release()  -> chunks           what waited for the record, each as it came
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Final
@@ -23,8 +23,9 @@ from meter.clock import new_id, now_us
 from meter.config import Settings
 from meter.core import estimating, rating, settlement
 from meter.core.budgets import Hold, Refusal
-from meter.core.call import Attribution, Basis, Bound, Call, Observation, Outcome
-from meter.core.event import UsageEvent
+from meter.core.call import NOBODY, Attribution, Basis, Bound, Call, Observation, Outcome, Part
+from meter.core.event import Parts, UsageEvent
+from meter.core.parts import in_turn, is_billed, named_by, part_call, part_event, told
 from meter.core.ports import Answer, AnswerObserver, Calibrator, Dialect, PriceSource, Store
 from meter.core.rates import Pricing, RateCard
 from meter.core.rating import Charges
@@ -45,6 +46,12 @@ _TRAINING: Final = "fine_tuning.jobs"
 
 HELD_BYTES: Final = 1_048_576
 """How much of an answer that seemed whole and goes on waits for its end; the rest is handed on."""
+
+PARTS_AT_ONCE: Final = 250
+"""How many requests of a batch are recorded in one transaction."""
+
+Attributing = Attribution | Callable[[Attribution], Attribution]
+"""Who pays: named by the surroundings, or by a function of what the request says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ class Pipeline:
         path: str,
         content_type: str | None,
         body: bytes,
-        attribution: Attribution | Callable[[Attribution], Attribution],
+        attribution: Attributing,
         operation_id: UUID | None = None,
         count_always: bool = False,
         upstream: str | None = None,
@@ -127,14 +134,15 @@ class Pipeline:
             path=None if reading.metered else path.partition("?")[0],
             upstream=upstream,
         )
-        return OpenCall(self, dialect, reading, call, body, count_always)
+        return OpenCall(self, dialect, reading, call, body, count_always, attribution)
 
 
 class OpenCall:
     """One call on its way. Not thread-safe; used by one task or thread at a time."""
 
     __slots__ = (
-        "_card", "_closing", "_estimated", "_first_byte_us", "_held", "_held_bytes", "_observer",
+        "_attributing", "_card", "_closing", "_estimated", "_first_byte_us", "_held",
+        "_held_bytes", "_observer",
         "_pipeline", "_pricing", "_started", "_status", "_tally", "call", "dialect", "reading",
         "request_body",
     )  # fmt: skip
@@ -147,9 +155,11 @@ class OpenCall:
         call: Call,
         body: bytes,
         count_always: bool,
+        attributing: Attributing = NOBODY,
     ):
         """Keep what was read; `Pipeline.open_call` makes these."""
         self.call = call
+        self._attributing = attributing
         self.dialect = dialect
         self.reading = reading
         self.request_body = body
@@ -372,7 +382,9 @@ class OpenCall:
         pricing: Pricing | None,
     ) -> UsageEvent:
         owed = settlement.owed(outcome, seen)
-        if self.reading.free and owed.usage is None and seen.status is not None:
+        names = tuple(f"{self.dialect.issuer}/{name}" for name in seen.billing_ids)
+        tells_nothing = self.reading.free and owed.usage is None and seen.status is not None
+        if tells_nothing:
             owed = settlement.Owed(settlement.NOTHING, Basis.REPORTED)
         charges = self._charges(owed.usage, seen, card, pricing)
         return UsageEvent(
@@ -391,10 +403,11 @@ class OpenCall:
             counted_output_tokens=seen.counted_output_tokens,
             provider_cost_nanos=seen.provider_cost_nanos,
             response_id=seen.response_id,
-            billing_ids=tuple(f"{self.dialect.issuer}/{name}" for name in seen.billing_ids),
+            billing_ids=() if tells_nothing else names,
             defects=(*self.reading.defects, *seen.defects),
             listed=charges.listed,
             billed=charges.billed,
+            shown_ids=names if tells_nothing else (),
         )
 
     def observed(self) -> Observation:
@@ -441,6 +454,9 @@ class OpenCall:
             calibrator.learn(self.call.provider, model, kind, tokens, reported)
 
     def _settle(self, outcome: Outcome, seen: Observation, on_this_thread: bool = False) -> None:
+        if seen.parts and seen.billing_ids:
+            self._closing = in_turn(self._settled_by_parts(outcome, seen))
+            return
         card, pricing = self._priced_as_served(seen.model_served)
         event = self._event(outcome, seen, card, pricing)
         others = () if pricing is None else pricing.other_cards
@@ -448,12 +464,59 @@ class OpenCall:
             event, card, others, on_this_thread=on_this_thread
         )
 
+    def _settled_by_parts(self, outcome: Outcome, seen: Observation) -> Iterator[Future[None]]:
+        """Record the requests of a batch, some at a time, and then the call that showed them.
+
+        The call itself owes nothing: it can be made again. Rating goes on between the writes.
+        """
+        store, billed = self._pipeline.store, [part for part in seen.parts if is_billed(part)]
+        whole = tuple(f"{self.dialect.issuer}/{name}" for name in seen.billing_ids)
+        is_complete = outcome is Outcome.COMPLETED and seen.has_all_parts
+        for start in range(0, len(billed) or is_complete, PARTS_AT_ONCE):
+            chosen = billed[start : start + PARTS_AT_ONCE]
+            is_last = start + PARTS_AT_ONCE >= len(billed)
+            made = [self._rated_part(part, seen, whole[0]) for part in chosen]
+            cards = {card.id: card for _, pricing in made for card in pricing.cards}
+            events = tuple(event for event, _ in made)
+            parts = Parts(whole, self.call.id, now_us(), events, is_all=is_last and is_complete)
+            yield store.settle_parts(parts, tuple(cards.values()))
+        own = replace(seen, usage=Usage(), traits=(), billing_ids=(), parts=())
+        yield store.settle(self._event(outcome, own, None, None))
+
+    def _rated_part(self, part: Part, seen: Observation, whole: str) -> tuple[UsageEvent, Pricing]:
+        """Return the record of one request of a batch, and what it was rated with."""
+        call = part_call(new_id(), self.call, part, self._attribution_of(part))
+        pricing = self._pipeline.pricing_of(
+            provider=call.provider,
+            issuer=self.dialect.issuer,
+            upstream=call.upstream,
+            model=part.model or "",
+            attribution=call.attribution,
+            at_us=call.started_us,
+        )
+        event = part_event(
+            call, part, pricing, self.dialect.issuer, whole, seen.service_tier, now_us()
+        )
+        return event, pricing
+
+    def _attribution_of(self, part: Part) -> Attribution:
+        """Return who pays for a request of a batch: its `custom_id` says more than a block does.
+
+        What a key may not name, its function ignores.
+        """
+        hint = named_by(self._pipeline.settings.custom_id_pattern, part.custom_id)
+        known = self._attributing
+        named = hint.over(known) if isinstance(known, Attribution) else known(hint)
+        return told(named, part)
+
     def _counted(self, seen: Observation) -> Observation:
         """Add our own count of the prompt and of the output that was delivered."""
         if not self.reading.metered or seen.status is None or seen.status >= 400:
             return seen
         served = seen.model_served
-        output_tokens = self._tally.tokens(encoding_for(served) if served else None)
+        output_tokens = self._tally.tokens(
+            encoding_for(served) if served else None, self.call.provider, seen.created_s
+        )
         if output_tokens:
             seen = replace(seen, counted_output_tokens=output_tokens)
         if seen.usage is not None:

@@ -110,6 +110,24 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What one request of a batch used, as a line of the batch's output says.
+
+    `name` is the provider's own for it, the same in every fetch. `endpoint` answered it, "unknown"
+    where it failed. `usage` is None where an answer came without one; a failed request has used
+    nothing. `model` is None where the answer names none.
+    """
+
+    name: str
+    custom_id: str
+    endpoint: str
+    status: int | None
+    usage: Usage | None
+    model: str | None
+    traits: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What was seen of an answer when it ended; what `settlement.owed` decides from.
 
@@ -119,8 +137,11 @@ class Observation:
     counted. `status` is the HTTP status, None when no answer began. `received_bytes` counts body
     bytes.
     `error_in_body` marks an error that came with a status below 400. `defects` are sentences on
-    what was malformed in the answer. `billing_ids` are the provider's names for work that can be
+    what was malformed in the answer. `created_s` is when the answer says that it was made, in
+    seconds since 1970 UTC. `billing_ids` are the provider's names for work that can be
     looked at again (a batch and its files, a job, a background response): it is billed once.
+    `parts` are the requests of a batch whose output this is, and `usage` is then their sum;
+    `has_all_parts`: no request of the batch that used something is missing there.
     """
 
     status: int | None = None
@@ -136,5 +157,8 @@ class Observation:
     counted_output_tokens: int | None = None
     provider_cost_nanos: int | None = None
     response_id: str | None = None
+    created_s: int | None = None
     billing_ids: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
+    has_all_parts: bool = False

@@ -21,7 +21,8 @@ class UsageEvent:
     count of the delivered output, None when it was not counted. `provider_cost_nanos` is the cost
     that the provider itself reported, kept beside ours. `defects` are sentences on what was
     malformed in the answer. `billing_ids` name work that other calls may show again: the first
-    event with one of them bills it, the others owe nothing.
+    event with one of them bills it, the others owe nothing. `shown_ids` name work that has ended
+    and of which the answer does not tell what it used.
     """
 
     call: Call
@@ -43,6 +44,7 @@ class UsageEvent:
     defects: tuple[str, ...] = ()
     listed: Charge | None = None
     billed: Charge | None = None
+    shown_ids: tuple[str, ...] = ()
 
     @property
     def listed_charge(self) -> Charge:
@@ -53,6 +55,24 @@ class UsageEvent:
     def billed_charge(self) -> Charge:
         """Return the charge that the subject owes."""
         return self.charge if self.billed is None else self.billed
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Some requests of a batch, each as the record of a call of its own.
+
+    `whole` are names of the batch as in `billing_ids`; each event's own name begins with the first
+    of them and a slash. A request that has its record gets no other one. What it used is taken
+    from the record of the batch, where there is one, so that the sum is billed once. `fetch_id` is
+    the call whose answer shows them. `is_all`: no request of the batch has used anything besides
+    these and those that have their record.
+    """
+
+    whole: tuple[str, ...]
+    fetch_id: UUID
+    at_us: int
+    events: tuple[UsageEvent, ...]
+    is_all: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from meter.core.budgets import Hold, Refusal
 from meter.core.call import Attribution, Call, Observation
-from meter.core.event import UsageEvent
+from meter.core.event import Parts, UsageEvent
 from meter.core.rates import Pricing, RateCard
 from meter.core.reading import Reading
 
@@ -16,7 +16,7 @@ class OutputSink(Protocol):
     """Takes delivered output piece by piece, to count it where no usage is reported."""
 
     def text(self, choice: int, kind: str, piece: str) -> None:
-        """Take a piece of text of one choice.
+        """Take a piece of text of one choice; an empty one says that there is some, unseen.
 
         `kind` is "content", "refusal", "reasoning", "tool_name" or "tool_arguments".
         """
@@ -157,6 +157,9 @@ class Store(Protocol):
 
         `card` is the one that rated its cost, `others` those that rated it in other price books.
         """
+
+    def settle_parts(self, parts: Parts, cards: tuple[RateCard, ...]) -> Future[None]:
+        """Durably record what requests of a batch used, each once; `cards` rated them."""
 
     def release(self, call: Call) -> Future[None]:
         """Undo `reserve` for a call that was never sent: nothing is owed."""

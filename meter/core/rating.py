@@ -12,6 +12,9 @@ from meter.core.rates import STANDARD, Missing, Pricing, Rate, RateCard
 from meter.core.units import CONTAINERS, CONTENTS, UNITS
 from meter.core.usage import Usage
 
+MANY_REQUESTS = ("requests", "many")
+"""The trait of a usage that is a sum over many requests: its size says nothing of each of them."""
+
 MINIMUM = "minimum_charges"
 """The unit of the line that brings a call to the least that its card charges."""
 
@@ -57,12 +60,16 @@ def rate(
     """Rate one call's usage with the card that was in force when it started.
 
     `tier` is the service tier the provider says it used (None: standard). `at_us` picks the
-    time-of-day window. A rate for `requests` bills the call itself once.
+    time-of-day window. A rate for `requests` bills the call itself once. Rates above an input
+    size do not hold for a sum over many requests, which says so by a trait (`MANY_REQUESTS`).
     """
     if not isinstance(card, RateCard):
         return _unpriced(card.reason if card else "no rate card covers this model at this time")
     wanted = tier or STANDARD
-    rates = card.rates_for(wanted, at_us, int(usage.get("input_tokens", 0)), traits or {})
+    traits = traits or {}
+    is_sum = traits.get(MANY_REQUESTS[0]) == MANY_REQUESTS[1]
+    input_tokens = 0 if is_sum else int(usage.get("input_tokens", 0))
+    rates = card.rates_for(wanted, at_us, input_tokens, traits)
     if rates is None:
         return _unpriced(f"rate card {card.id} has no rates for service tier {wanted!r}", card)
     if ("requests" in rates or "requests" in card.unpriced_units) and "requests" not in usage:

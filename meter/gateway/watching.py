@@ -13,6 +13,7 @@ from typing import Final
 
 from meter.clock import now_us
 from meter.core.call import Attribution, Outcome
+from meter.gateway.attributing import attribution_of
 from meter.gateway.http.errors import UpstreamError
 from meter.gateway.objects import place_of, shown_in
 from meter.gateway.services import Services
@@ -94,11 +95,19 @@ async def _look(services: Services, upstream: Upstream, row: Owned) -> int | Non
         at_us = now_us()
         return at_us + min(max((at_us - row.created_us) // 10, _MINUTE_US), _HOUR_US)
     seconds = services.pipeline.settings.store_seconds
-    results = _results_of(row, shown)
+    results, tells_usage = _results_of(row, shown), bool(mapping(shown.get("usage")))
+    if tells_usage:
+        await wait(call.close(Outcome.COMPLETED), seconds)
     if results is not None:
         # What each request used stands there; the object itself may report nothing.
-        read, status, _ = await _get(services, upstream, row, results)
-        await wait(read.close(Outcome.COMPLETED), seconds)
+        try:
+            read, _, _ = await _get(services, upstream, row, results)
+            await wait(read.close(Outcome.COMPLETED), seconds)
+        except (UpstreamError, TimeoutError) as error:
+            if not tells_usage:
+                raise
+            # It is billed as a whole, until its owner fetches what each request used.
+            logger.warning("could not read the output of %s: %s", row.id, type(error).__name__)
     await wait(call.close(Outcome.COMPLETED), seconds)
     place = place_of(path)
     assert place is not None
@@ -107,16 +116,11 @@ async def _look(services: Services, upstream: Upstream, row: Owned) -> int | Non
 
 
 def _results_of(row: Owned, shown: JSONObject) -> str | None:
-    """Return where the results of an ended batch are read that reports no usage itself."""
+    """Return where it stands what each request of an ended batch used."""
     if row.family == "messages/batches":
         return f"/v1/messages/batches/{row.id}/results"
-    output = label(shown.get("output_file_id"))
-    is_told = bool(mapping(shown.get("usage")))
-    return (
-        None
-        if row.family != "batches" or output is None or is_told
-        else (f"/v1/files/{output}/content")
-    )
+    output = label(shown.get("output_file_id")) if row.family == "batches" else None
+    return None if output is None else f"/v1/files/{output}/content"
 
 
 async def _get(
@@ -128,14 +132,15 @@ async def _get(
     """
     loop = asyncio.get_running_loop()
     key = await loop.run_in_executor(services.threads, services.ledger.keys.one, row.key_id)
-    tags = key.tags if key is not None else ()
     call = services.pipeline.open_call(
         upstream.dialect,
         method="GET",
         path=upstream.path_of(path),
         content_type=None,
         body=b"",
-        attribution=Attribution(row.subject, tags, row.key_id),
+        attribution=lambda hint: (
+            Attribution(row.subject, (), row.key_id) if key is None else attribution_of(key, hint)
+        ),
     )
     call.call = replace(call.call, upstream=upstream.name)
     call.estimate()

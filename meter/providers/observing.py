@@ -296,6 +296,7 @@ class Observer:
             error_in_body=seen.error is not None and not delivered,
             provider_cost_nanos=seen.cost_nanos,
             response_id=seen.response_id,
+            created_s=seen.created_s,
             billing_ids=self._billing_ids,
             defects=tuple(defects),
         )
@@ -427,8 +428,8 @@ class _Noticing:
         self.noticed = False
 
     def text(self, choice: int, kind: str, piece: str) -> None:
-        """Pass a piece of text on."""
-        self.noticed = True
+        """Pass a piece of text on; an empty one only says that its kind occurs."""
+        self.noticed = self.noticed or bool(piece)
         self._sink.text(choice, kind, piece)
 
     def tool_call(self, choice: int) -> None:

@@ -25,6 +25,7 @@ _LISTS: Final = frozenset(
 # xAI's `cost_in_usd_ticks`. Source: https://github.com/Wei-Shaw/sub2api/issues/5771 (2026-11).
 _TICKS_OF_A_NANO: Final = 10
 _MOST_COST: Final = 10**9
+_LATEST_S: Final = 2**33
 # Members of an answer that has something to say, and so is no bare error.
 _SUBSTANCE: Final = ("choices", "candidates", "content", "data", "output", "usage")
 
@@ -32,12 +33,13 @@ _SUBSTANCE: Final = ("choices", "candidates", "content", "data", "output", "usag
 class Sightings:
     """What was seen so far. `usage` is the merged raw report, empty before the first."""
 
-    __slots__ = ("cost_nanos", "defects", "error", "model", "response_id", "service_tier",
-                 "traits", "usage")  # fmt: skip
+    __slots__ = ("cost_nanos", "created_s", "defects", "error", "model", "response_id",
+                 "service_tier", "traits", "usage")  # fmt: skip
 
     def __init__(self) -> None:
         self.usage: dict[str, Any] = {}
         self.model: str | None = None
+        self.created_s: int | None = None
         self.response_id: str | None = None
         self.service_tier: str | None = None
         self.cost_nanos: int | None = None
@@ -77,6 +79,8 @@ class Sightings:
         self.model = model.removeprefix("models/") if model else self.model
         response_id = label(holder.get("id")) or label(holder.get("responseId"))
         self.response_id = response_id or self.response_id
+        if self.created_s is None:
+            self.created_s = whole(holder.get("created"), 1, _LATEST_S)
         self.service_tier = tier_of(holder.get("service_tier")) or self.service_tier
 
     def _note_error(self, payload: JSONObject) -> None:

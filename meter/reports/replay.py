@@ -18,7 +18,7 @@ from typing import Any
 
 from meter.core.budgets import Hold, Refusal
 from meter.core.call import Attribution, Call, Outcome
-from meter.core.event import UsageEvent
+from meter.core.event import Parts, UsageEvent
 from meter.core.money import nanos_to_text
 from meter.core.ports import Dialect
 from meter.core.rates import RateCard
@@ -62,6 +62,10 @@ class NoStore:
         on_this_thread: bool = False,
     ) -> Future[None]:
         """Forget the record."""
+        return _done()
+
+    def settle_parts(self, parts: Parts, cards: tuple[RateCard, ...]) -> Future[None]:
+        """Forget the records."""
         return _done()
 
     def release(self, call: Call) -> Future[None]:

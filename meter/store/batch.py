@@ -81,6 +81,12 @@ class Batch:
     credit: dict[str, CreditAccount] = field(default_factory=dict)
     credit_numbers: dict[UUID, int] = field(default_factory=dict)
 
+    def claim(self, call_id: UUID, *names: str) -> None:
+        """Let a call bill the work of these names, unless they are claimed already."""
+        new = {name: call_id for name in names if name not in self.claims}
+        self.claims |= new
+        self.claimed |= new
+
     def event(self, call_id: UUID) -> Mapping[str, Any] | None:
         """Return the event of a call, None when it has not ended."""
         known = self.events.get(call_id)

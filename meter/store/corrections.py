@@ -6,7 +6,7 @@ Called by `writing`; a correction is rare, so it costs statements of its own.
 from uuid import UUID, uuid5
 
 from meter.core.call import Basis
-from meter.core.event import Correction, UsageEvent
+from meter.core.event import Correction
 from meter.core.ledger import Entry, billed_accounts, cost_accounts
 from meter.core.rating import Charge
 from meter.core.usage import Usage
@@ -44,7 +44,7 @@ def late_settle(batch: Batch, known: AnyRow, row: Row) -> None:
         if other["id"] == made["id"]:
             _require_same(other, {**made, "number": other["number"]})
             return
-    _apply(batch, known, earlier[-1] if earlier else known, made)
+    apply(batch, known, earlier[-1] if earlier else known, made)
 
 
 def late_settle_id(call_id: UUID) -> UUID:
@@ -57,14 +57,14 @@ def policy_settle_id(call_id: UUID) -> UUID:
     return uuid5(call_id, POLICY_SETTLE)
 
 
-def settle_receipt(batch: Batch, call_id: UUID, shown: UsageEvent) -> None:
+def settle_receipt(batch: Batch, call_id: UUID, shown_by: UUID, at_us: int) -> None:
     """Settle the receipt of some work, now that another call has shown and billed what it used.
 
     The receipt itself owes nothing. One that says something of its own by now stays as it is, as
     does one that is written in this very batch; what a policy guessed of it is no word of its own.
     """
     known = None if call_id in batch.events else batch.event(call_id)
-    if known is None or call_id == shown.call.id:
+    if known is None or call_id == shown_by:
         return
     earlier = batch.runner.ask(batch.statements.corrections_of, id=call_id)
     before = earlier[-1] if earlier else known
@@ -75,14 +75,14 @@ def settle_receipt(batch: Batch, call_id: UUID, shown: UsageEvent) -> None:
         id=uuid5(call_id, LATER_LOOK),
         call_id=call_id,
         number=earlier[-1]["number"] + 1 if earlier else 1,
-        at_us=shown.ended_us,
+        at_us=at_us,
         usage=Usage(),
         basis=Basis.REPORTED,
         charge=Charge((), 0, None, None),
-        reason=f"the work that it began is billed with call {shown.call.id}",
+        reason=f"the work that it began is billed with call {shown_by}",
         author=LATER_LOOK,
     )
-    _apply(batch, known, before, correction_to_row(settled))
+    apply(batch, known, before, correction_to_row(settled))
 
 
 def correct(batch: Batch, row: Row) -> None:
@@ -105,10 +105,10 @@ def correct(batch: Batch, row: Row) -> None:
             f"found a later correction than {row['number']} of call {row['call_id']}, expected "
             "the highest number"
         )
-    _apply(batch, known, earlier[-1] if earlier else known, row)
+    apply(batch, known, earlier[-1] if earlier else known, row)
 
 
-def _apply(batch: Batch, event: AnyRow, before: AnyRow, after: Row) -> None:
+def apply(batch: Batch, event: AnyRow, before: AnyRow, after: Row) -> None:
     """Write the correction, the entries that lead from `before` to `after`, and the spending."""
     if batch.runner.put(batch.statements.add_correction, [after]) != 1:
         raise Interrupted("found a correction written by another process at the same time")

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from meter.clock import now_us
 from meter.core.budgets import Hold, Refusal
 from meter.core.call import Call
-from meter.core.event import Correction, UsageEvent
+from meter.core.event import Correction, Parts, UsageEvent
 from meter.core.rates import RateCard
 from meter.errors import StoreError
 from meter.store import owners, sweeping
@@ -34,7 +34,15 @@ from meter.store.forking import begin_anew_in_children
 from meter.store.kept_connection import KeptConnection
 from meter.store.known import Known
 from meter.store.queueing import Line
-from meter.store.requests import Answer, Correct, Release, Request, Reserve, Settle
+from meter.store.requests import (
+    Answer,
+    Correct,
+    Release,
+    Request,
+    Reserve,
+    Settle,
+    SettleParts,
+)
 from meter.store.statements import statements_for
 from meter.store.writing import write, write_batch
 
@@ -138,6 +146,17 @@ class LedgerStore:
         request = Settle(event, event_to_row(event), self._unless_known(card), new)
         answer = self._committer.submit(request, on_this_thread=on_this_thread, otherwise=otherwise)
         return cast("Future[None]", answer)
+
+    def settle_parts(self, parts: Parts, cards: tuple[RateCard, ...]) -> "Future[None]":
+        """Durably record what requests of a batch used, each once, in one transaction.
+
+        `cards` are those that their charges name.
+        """
+        parts = replace(parts, events=tuple(_believable(event) for event in parts.events))
+        rows = tuple(event_to_row(event) for event in parts.events)
+        new = tuple(card for card in cards if card.id not in self._known_cards)
+        request = SettleParts(parts, rows, new)
+        return cast("Future[None]", self._committer.submit(request))
 
     def release(self, call: Call) -> "Future[None]":
         """Undo `reserve` for a call that was never sent: nothing is owed."""
@@ -311,7 +330,7 @@ class LedgerStore:
         for request in requests:
             if not isinstance(request, Release) and request.card is not None:
                 self._known_cards.add(request.card.id)
-            if isinstance(request, Settle | Correct) and request.others:
+            if isinstance(request, Settle | SettleParts | Correct) and request.others:
                 self._known_cards.update(card.id for card in request.others)
         if len(self._known_cards) > _MOST_KNOWN:
             self._known_cards.clear()

@@ -8,7 +8,7 @@ from typing import Any
 
 from meter.core.budgets import Hold, Refusal
 from meter.core.call import Call
-from meter.core.event import UsageEvent
+from meter.core.event import Parts, UsageEvent
 from meter.core.rates import RateCard
 from meter.errors import StoreUnavailable
 
@@ -39,6 +39,10 @@ class ReadOnlyStore:
         on_this_thread: bool = False,
     ) -> Future[None]:
         """Refuse the record."""
+        return _refused()
+
+    def settle_parts(self, parts: Parts, cards: tuple[RateCard, ...]) -> Future[None]:
+        """Refuse the records."""
         return _refused()
 
     def release(self, call: Call) -> Future[None]:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from meter.core.budgets import Hold, Refusal
 from meter.core.call import Call
-from meter.core.event import Correction, UsageEvent
+from meter.core.event import Correction, Parts, UsageEvent
 from meter.core.rates import RateCard
 from meter.store.encoding import Row
 
@@ -50,6 +50,21 @@ class Settle:
 
 
 @dataclass(frozen=True, slots=True)
+class SettleParts:
+    """Record what requests of a batch used. Answer: None. `others` are the cards of all of them."""
+
+    parts: Parts
+    rows: tuple[Row, ...]
+    others: tuple[RateCard, ...] = ()
+    card: RateCard | None = None
+
+    @property
+    def call_id(self) -> UUID:
+        """Return the id of the call that fetched the batch's output."""
+        return self.parts.fetch_id
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """Forget a call that was never sent. Answer: None."""
 
@@ -71,5 +86,5 @@ class Correct:
         return self.correction.call_id
 
 
-Request = Reserve | Settle | Release | Correct
+Request = Reserve | Settle | SettleParts | Release | Correct
 Answer = tuple[Hold, ...] | Refusal | None

@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +23,7 @@ from uuid import UUID, uuid4
 
 from meter.core.budgets import Hold, Refusal
 from meter.core.call import Call
-from meter.core.event import UsageEvent
+from meter.core.event import Parts, UsageEvent
 from meter.core.rates import RateCard
 from meter.errors import MeterError, StoreUnavailable
 from meter.store.encoding import (
@@ -46,6 +46,7 @@ _MOST_KEPT: Final = 10_000
 """How many ends of calls are kept in memory where even the file cannot be written: some 20 MB."""
 
 _TAKEN: Final = ".taken-"
+_IDS: Final = ("call_id", "operation_id")
 
 
 class SpoolingStore:
@@ -112,6 +113,11 @@ class SpoolingStore:
         return self._inner.settle(
             event, card, others, on_this_thread=on_this_thread, otherwise=spool
         )
+
+    def settle_parts(self, parts: Parts, cards: tuple[RateCard, ...]) -> "Future[None]":
+        """Record what requests of a batch used, in the ledger or in the file."""
+        future = self._inner.settle_parts(parts, cards)
+        return self._or_else(future, lambda: self._append_parts(parts, cards))
 
     def release(self, call: Call) -> "Future[None]":
         """Undo `reserve`, also where it has only come as far as the file."""
@@ -182,18 +188,17 @@ class SpoolingStore:
         try:
             record = json.loads(line)
             card = None if record.get("card") is None else card_from_row(record["card"])
-            kind = next(name for name in ("event", "intent", "release") if name in record)
-            row = record[kind]
-            for name in ("call_id", "operation_id"):
-                row[name] = UUID(row[name]) if row.get(name) else None
+            others = tuple(card_from_row(other) for other in record.get("others", ()))
+            kinds = ("event", "parts", "intent", "release")
+            kind = next(name for name in kinds if name in record)
+            if kind == "parts":
+                return self._inner.settle_parts(_parts_from(record), others)
+            row = _with_ids(record[kind])
             if kind == "release":
                 return self._inner.forget(row["call_id"])
             if kind == "intent":
                 return self._inner.note(call_from_open_row(row), row, card)
-            event = replace(
-                event_from_row({**NO_BOOKS, **row}), billing_ids=tuple(record["billing_ids"])
-            )
-            others = tuple(card_from_row(other) for other in record.get("others", ()))
+            event = _event_from(row, record["billing_ids"])
         except (ValueError, KeyError, TypeError, StopIteration, AttributeError) as error:
             # The last line of a file whose writer was killed half-way: nobody was told that it
             # had been kept.
@@ -216,6 +221,15 @@ class SpoolingStore:
             if len(self._kept) < _MOST_KEPT:
                 self._kept.append((event, card, others))
             raise
+
+    def _append_parts(self, parts: Parts, cards: tuple[RateCard, ...]) -> None:
+        self._append(
+            "parts",
+            {"fetch_id": parts.fetch_id, "at_us": parts.at_us, "is_all": parts.is_all},
+            whole=parts.whole,
+            events=[(event_to_row(event), event.billing_ids) for event in parts.events],
+            others=[card_to_row(card) for card in cards],
+        )
 
     def _append(self, kind: str, row: Row, card: RateCard | None = None, **more: object) -> None:
         card_row = None if card is None else card_to_row(card)
@@ -292,6 +306,27 @@ class SpoolingStore:
         if self._kept:
             lost = len(self._kept)
             logger.error("found no place for the ends of %d calls: they become unsettled", lost)
+
+
+def _with_ids(row: Row) -> Row:
+    """Return a row that was read from JSON with its ids as UUIDs."""
+    ids = {name: UUID(row[name]) if row.get(name) else None for name in _IDS}
+    return {**row, **ids}
+
+
+def _event_from(row: Row, billing_ids: Sequence[str]) -> UsageEvent:
+    return replace(event_from_row({**NO_BOOKS, **row}), billing_ids=tuple(billing_ids))
+
+
+def _parts_from(record: Mapping[str, Any]) -> Parts:
+    told = record["parts"]
+    return Parts(
+        whole=tuple(record["whole"]),
+        fetch_id=UUID(told["fetch_id"]),
+        at_us=told["at_us"],
+        events=tuple(_event_from(_with_ids(row), names) for row, names in record["events"]),
+        is_all=told["is_all"],
+    )
 
 
 def _settled(future: "Future[Any]") -> None:

@@ -72,6 +72,12 @@ class Statements:
     add_events: Prepared
     claims_in: Prepared
     """The claims with one of [names]."""
+    lock_claims: Prepared
+    """Does the same, and locks them."""
+    parts_under: Prepared
+    """The events of the calls whose claims begin with [prefix]."""
+    cards_in: Prepared
+    """The rate cards with one of [ids]."""
     add_claims: Prepared
     add_entries: Prepared
     add_arrivals: Prepared
@@ -142,6 +148,7 @@ def _statements(dialect: Dialect) -> Statements:
             budget_windows.c.window_start_us == bindparam("start_us"),
         )
     moved = insert_rows(balances)
+    prefix = bindparam("prefix", type_=Text)
     return prepare(
         budgets_in=select(budgets).where(among(budgets.c.scope_value, "values")),
         open_in=select(
@@ -167,6 +174,18 @@ def _statements(dialect: Dialect) -> Statements:
         add_holds=add(holds),
         add_events=add(usage_events),
         claims_in=select(claims).where(among(claims.c.name, "names")),
+        lock_claims=select(claims)
+        .where(among(claims.c.name, "names"))
+        .order_by(claims.c.name)
+        .with_for_update(),
+        parts_under=first_events().where(
+            usage_events.c.call_id.in_(
+                select(claims.c.call_id).where(
+                    func.substr(claims.c.name, literal_column("1"), func.length(prefix)) == prefix
+                )
+            )
+        ),
+        cards_in=select(rate_cards).where(among(rate_cards.c.id, "ids")),
         add_claims=add(claims),
         add_entries=add(entries),
         # One row, and JSON has no bytes.

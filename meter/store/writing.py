@@ -36,9 +36,27 @@ from meter.store.engine import on_cursor
 from meter.store.failures import Interrupted
 from meter.store.feed import arrival_rows
 from meter.store.known import Known
+from meter.store.parts import (
+    ALL,
+    LINES,
+    RECEIPT,
+    REST,
+    load_claims,
+    settle_parts,
+    take_away_parts,
+    whole_of,
+)
 from meter.store.prepaid import changed_rows
 from meter.store.prepared import Runner, Work
-from meter.store.requests import Answer, Correct, Release, Request, Reserve, Settle
+from meter.store.requests import (
+    Answer,
+    Correct,
+    Release,
+    Request,
+    Reserve,
+    Settle,
+    SettleParts,
+)
 from meter.store.statements import Statements, statements_for
 from meter.store.works import hold_on, is_receipt, work_of
 
@@ -95,8 +113,10 @@ def write(
 
 def _load(batch: Batch, requests: Sequence[Request], known: Known | None) -> None:
     rows = [r.row for r in requests if isinstance(r, (Reserve, Settle))]
-    rows += _load_claims(batch, requests)
+    rows += load_claims(batch, requests)
     for request in requests:
+        if isinstance(request, SettleParts):
+            rows += request.rows
         if isinstance(request, Correct) and (event := batch.event(request.call_id)):
             rows.append(dict(event))
     values = {scope.value for row in rows for scope in scopes_of_row(row)} | {""}
@@ -124,19 +144,6 @@ def _load_windows(batch: Batch, requests: Sequence[Request], rows: Sequence[AnyR
         batch.read_steps(budget, from_us)
     credit = {b.id: b for row in rows for b in batch.budgets_of(row) if b.is_credit}
     batch.load_credit(credit.values())
-
-
-def _load_claims(batch: Batch, requests: Sequence[Request]) -> list[Row]:
-    """Read who billed the work that these requests show; return the receipts of it, as rows."""
-    names = [name for r in requests if isinstance(r, Settle) for name in r.event.billing_ids]
-    if not names:
-        return []
-    asked = [*names, *(RECEIPT + name for name in names)]
-    claimed = batch.runner.ask(batch.statements.claims_in, names=asked)
-    batch.claims = {found["name"]: found["call_id"] for found in claimed}
-    receipts = {c for name, c in batch.claims.items() if name.startswith(RECEIPT)}
-    batch.works = {work_of(receipt) for receipt in receipts}
-    return [dict(event) for call_id in sorted(receipts) if (event := batch.event(call_id))]
 
 
 def _ask(batch: Batch, requests: Sequence[Request], values: set[str]) -> None:
@@ -227,6 +234,10 @@ def _carry_out(batch: Batch, request: Request) -> Answer | Exception:
                 return _reserve(batch, request)
             case Settle():
                 _settle(batch, request)
+            case SettleParts():
+                settle_parts(batch, request)
+                if (parts := request.parts).is_all:
+                    _settle_receipts(batch, parts.whole, parts.fetch_id, parts.at_us)
             case Release():
                 _close(batch, request.call_id)
             case Correct():
@@ -287,9 +298,6 @@ def _in_turn(
     return verdict
 
 
-RECEIPT = "receipt of "
-"""Stands before the name of a piece of work whose receipt is a call without usage."""
-
 _MAY_DIFFER = ("owner", "expires_us")
 
 
@@ -302,31 +310,51 @@ def _require_same(known: AnyRow, row: Row) -> None:
             )
 
 
-def _once(batch: Batch, request: Settle) -> Settle:
-    """Return the request, with nothing owed where another call has billed the same work."""
+def _once(batch: Batch, request: Settle) -> tuple[Settle, UUID | None]:
+    """Return the request, with nothing owed where another call has billed the same work.
+
+    And the call that bills it, None where nobody does yet.
+    """
     event, call_id = request.event, request.call_id
-    if event.billing_ids and event.usage is None:
+    if event.shown_ids:
+        return request, _shown_by_parts(batch, event.shown_ids)
+    if not event.billing_ids:
+        return request, None
+    if event.usage is None:
         # A receipt: a later look at the work will show what it used.
-        names = (RECEIPT + name for name in event.billing_ids)
-        new = {name: call_id for name in names if name not in batch.claims}
-        batch.claims |= new
-        batch.claimed |= new
-    if not event.billing_ids or not event.usage:
-        return request
-    claims = [batch.claims[name] for name in event.billing_ids if name in batch.claims]
-    others = [other for other in claims if other != call_id]
-    if not others:
-        new = {name: call_id for name in event.billing_ids if name not in batch.claims}
-        batch.claims |= new
-        batch.claimed |= new
-        return request
+        batch.claim(call_id, *(RECEIPT + name for name in event.billing_ids))
+        return request, None
+    if not event.usage:
+        return request, call_id
+    billed = [found for name in event.billing_ids if (found := whole_of(batch, name))]
+    others = [other for other in billed if other != call_id]
+    if others:
+        return _owing_nothing(request, others[0]), others[0]
+    batch.claim(call_id, *event.billing_ids)
+    batch.claim(call_id, *(REST + n for n in event.billing_ids if LINES + n in batch.claims))
+    return request, call_id
+
+
+def _shown_by_parts(batch: Batch, names: Sequence[str]) -> UUID | None:
+    """Take note of all names of ended work that does not tell its usage; return who billed it all.
+
+    Who begins a batch knows its id, and who fetches its output only that of the file.
+    """
+    receipts = [batch.claims[RECEIPT + n] for n in names if RECEIPT + n in batch.claims]
+    if receipts:
+        batch.claim(receipts[0], *(RECEIPT + name for name in names))
+    return next((batch.claims[ALL + n] for n in names if ALL + n in batch.claims), None)
+
+
+def _owing_nothing(request: Settle, billed_with: UUID) -> Settle:
+    event = request.event
     event = replace(
         event,
         usage=Usage(),
         charge=_nothing(event.charge),
         listed=None if event.listed is None else _nothing(event.listed),
         billed=None if event.billed is None else _nothing(event.billed),
-        defects=(*event.defects, f"this work is billed with call {others[0]}"),
+        defects=(*event.defects, f"this work is billed with call {billed_with}"),
     )
     return replace(request, event=event, row=event_to_row(event))
 
@@ -336,7 +364,7 @@ def _nothing(charge: Charge) -> Charge:
 
 
 def _settle(batch: Batch, request: Settle) -> None:
-    request = _once(batch, request)
+    request, billed_with = _once(batch, request)
     call_id, row = request.call_id, request.row
     if call_id in batch.events:
         require_same_event(batch.events[call_id], row)
@@ -355,11 +383,19 @@ def _settle(batch: Batch, request: Settle) -> None:
     event = request.event
     batch.entries += entries_of(event.call, event.issuer, event.charge, event.billed)
     batch.spend(row, row)
-    if event.billing_ids and event.usage is not None:
-        names = (RECEIPT + name for name in event.billing_ids)
-        for receipt in sorted({batch.claims[name] for name in names if name in batch.claims}):
-            settle_receipt(batch, receipt, event)
-            _close(batch, work_of(receipt))
+    if billed_with is not None:
+        names = (*event.billing_ids, *event.shown_ids)
+        _settle_receipts(batch, names, billed_with, event.ended_us)
+    if billed_with == call_id:
+        take_away_parts(batch, event)
+
+
+def _settle_receipts(batch: Batch, names: Sequence[str], shown_by: UUID, at_us: int) -> None:
+    """Settle the receipts of work, and end its holds, now that a call has shown what it used."""
+    claimed = {batch.claims[RECEIPT + n] for n in names if RECEIPT + n in batch.claims}
+    for receipt in sorted(claimed):
+        settle_receipt(batch, receipt, shown_by, at_us)
+        _close(batch, work_of(receipt))
 
 
 def require_same_event(known: AnyRow, row: Row) -> None:

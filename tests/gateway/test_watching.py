@@ -17,20 +17,24 @@ from meter.gateway.watching import look_after
 from tests.gateway.serving import Received, Served, served, upstream_that
 
 USAGE = {"input_tokens": 1000, "output_tokens": 200, "total_tokens": 1200}
-LINE = {
-    "id": "batch_req_1",
-    "custom_id": "one",
-    "response": {
-        "status_code": 200,
-        "request_id": "r1",
-        "body": {
-            "id": "chatcmpl-1", "object": "chat.completion", "model": "gpt-4o-mini-2024-07-18",
-            "choices": [],
-            "usage": {"prompt_tokens": 400, "completion_tokens": 50, "total_tokens": 450},
+
+
+def a_line(custom_id: str, taken: int, given: int) -> dict[str, Any]:
+    return {
+        "id": f"batch_req_{custom_id}",
+        "custom_id": custom_id,
+        "response": {
+            "status_code": 200,
+            "request_id": "r1",
+            "body": {
+                "id": "chatcmpl-1", "object": "chat.completion", "model": "gpt-4o-mini-2024-07-18",
+                "choices": [],
+                "usage": {"prompt_tokens": taken, "completion_tokens": given,
+                          "total_tokens": taken + given},
+            },
         },
-    },
-    "error": None,
-}  # fmt: skip
+        "error": None,
+    }  # fmt: skip
 
 
 class Works:
@@ -39,6 +43,7 @@ class Works:
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
         self.lines: list[str] = []
+        self.output: list[dict[str, Any]] = []
         self.is_away = False
 
     def answer(self, request: Received, connection: socket.socket) -> None:
@@ -62,7 +67,9 @@ class Works:
         elif method == "DELETE":
             body = json.dumps(self.objects.pop(path.rpartition("/")[2])).encode()
         elif path.endswith(("/content", "/results")):
-            body = (json.dumps(self.objects["lines"]) + "\n").encode()
+            if not self.output:
+                status = 404
+            body = b"".join(json.dumps(line).encode() + b"\n" for line in self.output)
         else:
             found = self.objects.get(path.rpartition("/")[2])
             status = 404 if found is None else 200
@@ -118,7 +125,7 @@ def test_a_batch_is_billed_when_it_ends(gateway, works):
     works.objects[name] |= {"status": "completed", "model": "gpt-4o-mini", "usage": USAGE}
     works.objects[name]["output_file_id"] = "file-out"
     assert look(gateway, "openai", name) == 1
-    receipt, ended = gateway.calls(2)
+    receipt, ended, _ = gateway.calls(3)
     # Settled by the look that bills its work, and owing nothing itself.
     assert (receipt.usage, receipt.basis, receipt.cost_nanos) == (Usage(), Basis.REPORTED, 0)
     assert (ended.subject, dict(ended.tags), ended.basis) == (
@@ -130,32 +137,113 @@ def test_a_batch_is_billed_when_it_ends(gateway, works):
     owners = gateway.gateway.services.ledger.owned.owners("openai", ["file-out"])
     assert owners == {"file-out": "alice"}
     # It is not looked at again, and a customer's own look later owes nothing.
+    # The output could not be read; it is billed as a whole until it can.
     sent = len(works.lines)
     assert gateway.gateway.services.tenants.owned.due(2**62, until_us=2**62, limit=9) == []
     headers = {"authorization": f"Bearer {gateway.key('alice')}"}
     httpx.get(f"{gateway.url}/v1/batches/{name}", headers=headers)
     assert len(works.lines) == sent + 1
-    assert sum(call.cost_nanos or 0 for call in gateway.calls(3)) == 135_000
+    assert sum(call.cost_nanos or 0 for call in gateway.calls(4)) == 135_000
+
+
+def fetch(gateway: Served, key: str, path: str, **headers: str) -> httpx.Response:
+    answer = httpx.get(
+        f"{gateway.url}/v1/{path}", headers={"authorization": f"Bearer {key}", **headers}
+    )
+    assert answer.status_code == 200
+    return answer
+
+
+def ended(works: Works, name: str, **told: Any) -> None:
+    works.objects[name] |= {"status": "completed", "output_file_id": "file-out", **told}
+    works.output = [a_line("amy/1", 400, 50), a_line("bob/2", 600, 150)]
+
+
+def test_an_ended_batch_is_billed_by_its_requests(gateway, works):
+    name = begin(gateway, "batches")
+    ended(works, name, model="gpt-4o-mini", usage=USAGE)
+    assert look(gateway, "openai", name) == 1
+    _, whole, _, amy, bob = gateway.calls(5)
+    assert (whole.usage, whole.cost_nanos, whole.corrections) == (Usage(), 0, 1)
+    # 400 × 0.075 / 10⁶ + 50 × 0.30 / 10⁶ and 600 × 0.075 / 10⁶ + 150 × 0.30 / 10⁶ USD.
+    assert (amy.cost_nanos, bob.cost_nanos) == (45_000, 90_000)
+    # The key may not name users: its subject pays, and the custom_id is a tag.
+    assert [(call.subject, dict(call.tags)) for call in (amy, bob)] == [
+        ("alice", {"custom_id": "amy/1", "team": "search"}),
+        ("alice", {"custom_id": "bob/2", "team": "search"}),
+    ]
+    assert (amy.endpoint, amy.model_served, amy.service_tier, amy.upstream) == (
+        "chat", "gpt-4o-mini-2024-07-18", "batch", "openai",
+    )  # fmt: skip
+    key = gateway.key("alice")
+    for path in ("batches/batch_1", "files/file-out/content") * 3:
+        fetch(gateway, key, path)
+    assert sum(call.cost_nanos or 0 for call in gateway.calls(11)) == 135_000
+
+
+def test_who_fetches_the_output_first_bills_its_requests(gateway, works):
+    name = begin(gateway, "batches")
+    ended(works, name, model="gpt-4o-mini", usage=USAGE)
+    key = gateway.key("alice")
+    for path in ("batches/batch_1", "files/file-out/content", "files/file-out/content"):
+        fetch(gateway, key, path)
+    # A receipt, a look, a fetch with two requests, a fetch.
+    found = gateway.calls(6)
+    assert [call.cost_nanos for call in found] == [0, 0, 0, 45_000, 90_000, 0]
+    assert look(gateway, "openai", name) == 1
+    assert sum(call.cost_nanos or 0 for call in gateway.calls(8)) == 135_000
+
+
+def test_a_part_of_the_output_is_taken_from_the_whole(gateway, works):
+    name = begin(gateway, "batches")
+    ended(works, name, model="gpt-4o-mini", usage=USAGE)
+    works.output = works.output[:1]
+    key = gateway.key("alice")
+    fetch(gateway, key, "batches/batch_1")
+    fetch(gateway, key, "files/file-out/content")
+    _, whole, _, amy = gateway.calls(4)
+    assert whole.usage == Usage(input_tokens=600, output_tokens=150)
+    assert (whole.cost_nanos, amy.cost_nanos) == (90_000, 45_000)
+
+
+def test_a_key_that_may_name_users_bills_requests_to_whom_their_ids_name(works, tmp_path):
+    pattern = "(?P<subject>[^/]+)/(?P<order>.+)"
+    with (
+        upstream_that(works.answer) as up,
+        served(tmp_path, {"openai": f"{up.url}/v1"}, custom_id_pattern=pattern) as gateway,
+    ):
+        trusted = gateway.key("shop", may_name_users=True)
+        headers = {"authorization": f"Bearer {trusted}"}
+        name = httpx.post(
+            f"{gateway.url}/v1/batches", json={"input_file_id": "x"}, headers=headers
+        ).json()
+        assert "error" in name  # the file is nobody's
+        begun = httpx.post(f"{gateway.url}/v1/batches", json={}, headers=headers).json()["id"]
+        ended(works, begun, model="gpt-4o-mini", usage=USAGE)
+        works.output.append(a_line("nobody", 0, 10))
+        assert look(gateway, "openai", begun) == 1
+        _, _, _, amy, bob, other = gateway.calls(6)
+        assert [(call.subject, dict(call.tags)) for call in (amy, bob, other)] == [
+            ("amy", {"custom_id": "amy/1", "order": "1"}),
+            ("bob", {"custom_id": "bob/2", "order": "2"}),
+            ("shop", {"custom_id": "nobody"}),
+        ]
 
 
 def test_a_batch_that_tells_no_usage_is_billed_from_its_lines(gateway, works):
     name = begin(gateway, "batches")
-    works.objects["lines"] = LINE
-    works.objects[name] |= {
-        "status": "completed",
-        "output_file_id": "file-out",
-        "request_counts": {"completed": 1, "failed": 0, "total": 1},
-    }
+    ended(works, name, request_counts={"completed": 2, "failed": 0, "total": 2})
     assert look(gateway, "openai", name) == 1
     assert "GET /v1/files/file-out/content" in works.lines
-    # 400 × 0.075 / 10⁶ + 50 × 0.30 / 10⁶ = 0.00003 + 0.000015 = 0.000045 USD
-    assert sum(call.cost_nanos or 0 for call in gateway.calls(3)) == 45_000
+    found = gateway.calls(5)
+    assert [call.cost_nanos for call in found] == [0, 0, 0, 45_000, 90_000]
+    assert {call.basis for call in found} == {Basis.REPORTED}
 
 
 def test_a_message_batch_is_billed_from_its_results(gateway, works):
     name = begin(gateway, "messages/batches")
     works.objects[name]["processing_status"] = "ended"
-    works.objects["lines"] = {
+    message = {
         "custom_id": "one",
         "result": {
             "type": "succeeded",
@@ -165,9 +253,17 @@ def test_a_message_batch_is_billed_from_its_results(gateway, works):
             },
         },
     }  # fmt: skip
+    failed = {"custom_id": "two", "result": {"type": "errored", "error": {}}}
+    works.output = [message, failed]
     assert look(gateway, "anthropic", name) == 1
     # Half of 3 and 15 USD a million: 1000 × 1.5 / 10⁶ + 100 × 7.5 / 10⁶ = 0.0015 + 0.00075
-    assert sum(call.cost_nanos or 0 for call in gateway.calls(3)) == 2_250_000
+    receipt, *_ = found = gateway.calls(4)
+    assert sum(call.cost_nanos or 0 for call in found) == 2_250_000
+    assert (receipt.basis, receipt.usage) == (Basis.REPORTED, Usage())
+    (request,) = (call for call in found if call.cost_nanos)
+    assert (request.subject, dict(request.tags)) == (
+        "alice", {"custom_id": "one", "team": "search"},
+    )  # fmt: skip
 
 
 def test_a_job_is_looked_at_less_and_less_often(gateway, works):

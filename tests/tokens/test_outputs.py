@@ -213,3 +213,38 @@ def test_answers_of_other_makers_have_frames_of_their_own():
         counted = tally(model, request=TOOLS)
         counted.text(0, "content", "tiktoken is great!")
         assert counted.tokens() == 6 + framing
+
+
+def test_the_token_that_ends_an_answer_counts_where_and_when_it_was_billed():
+    march, may, june = 1_742_641_620, 1_747_148_049, 1_749_000_000
+    counted = tally()
+    counted.text(0, "content", "tiktoken is great!")
+    counted.text(1, "content", "tiktoken is great!")
+    # 6 tokens each, and one more for each choice.
+    assert [counted.tokens(None, "openai", at) for at in (march, may)] == [14, 14]
+    assert [counted.tokens(None, "openai", at) for at in (None, june, 1_735_000_000)] == [12] * 3
+    assert [counted.tokens(None, "azure", at) for at in (None, march, june)] == [14] * 3
+    assert counted.tokens(None, "azure", 1_730_000_000) == 12
+    other = tally("mistral-small-latest")
+    other.text(0, "content", "tiktoken is great!")
+    assert other.tokens(None, "azure", june) == 8
+    assert tally().tokens(None, "azure") == 0
+
+
+def test_models_that_reason_when_asked_take_a_frame_for_it():
+    for request, framing in (({}, 3), ({"reasoning_effort": "none"}, 3),
+                             ({"reasoning_effort": "low"}, 9)):  # fmt: skip
+        counted = tally("gpt-5.4", request=request)
+        counted.text(0, "content", "tiktoken is great!")
+        assert counted.tokens() == 6 + framing
+    answered = tally("our-deployment", request={"reasoning_effort": "high"})
+    answered.text(0, "content", "tiktoken is great!")
+    assert answered.tokens(encoding_for("gpt-5.4")) == 15
+
+
+def test_a_response_that_shows_that_it_reasoned_has_two_tokens_more():
+    for kinds, framing in ((("content",), 4), (("reasoning", "content"), 6)):
+        counted = tally("gpt-5.5", "responses", {"reasoning": {"effort": "low"}})
+        for kind in kinds:
+            counted.text(0, kind, "" if kind == "reasoning" else "tiktoken is great!")
+        assert counted.tokens() == 6 + framing

@@ -3,15 +3,16 @@
 Source: https://docs.claude.com/en/docs/build-with-claude/batch-processing (SDK anthropic 2.12,
 2026-11): a batch itself reports no usage. Its results are lines of `{custom_id, result}`; those
 that succeeded hold a message with its usage, all others are not billed. They may be fetched
-often: each line is billed once under its own name, and all of them under the batch's.
+often: each line is billed once under its own name.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Final
 
-from meter.core.call import Observation
+from meter.core.call import Observation, Part
 from meter.core.ports import AnswerObserver, OutputSink
+from meter.core.rating import MANY_REQUESTS
 from meter.core.reading import Reading
 from meter.core.usage import Usage
 from meter.providers.endpoint import Normalised, Request
@@ -19,7 +20,7 @@ from meter.providers.foreign import JSONObject, decoded, label, mapping
 from meter.providers.native import Native
 from meter.providers.normalising import from_anthropic
 from meter.providers.observing import PassingObserver
-from meter.providers.openai.batch_output import MOST_LINES, BatchLine
+from meter.providers.openai.batch_output import MOST_PARTS, name_of
 from meter.providers.openai.jobs import Job, PlainJobEndpoint
 from meter.providers.provider import Provider, Shape
 from meter.providers.sightings import MOST_DEFECTS
@@ -97,7 +98,8 @@ class MessageBatchResults(Native):
 class MessageBatchObserver(PassingObserver):
     """Watches the results of one batch."""
 
-    __slots__ = ("_batch_id", "_decompressor", "_defects", "_framer", "_lines", "_models", "_sums")
+    __slots__ = ("_batch_id", "_decompressor", "_defects", "_framer", "_misses_some", "_models",
+                 "_parts", "_sums")  # fmt: skip
 
     def __init__(self, batch_id: str) -> None:
         """Get ready for the results of the batch of that id."""
@@ -105,7 +107,9 @@ class MessageBatchObserver(PassingObserver):
         self._batch_id = batch_id
         self._decompressor = decompressor_for(None)
         self._framer = NDJSONFramer()
-        self._lines: list[BatchLine] = []
+        # Whether there is a line of which it is not known what it used.
+        self._misses_some = False
+        self._parts: list[Part] = []
         self._sums: dict[str, int] = {}
         self._models: set[str] = set()
         self._defects: list[str] = []
@@ -118,6 +122,7 @@ class MessageBatchObserver(PassingObserver):
     def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the status and the headers."""
         super().start(status, headers)
+        self._misses_some = status == 206
         self._decompressor = decompressor_for(headers.get("content-encoding"))
 
     def feed(self, data: bytes) -> bytes:
@@ -131,19 +136,14 @@ class MessageBatchObserver(PassingObserver):
         self._take_all(self._framer.feed(b""))
         return super().finish()
 
-    def drain(self) -> list[BatchLine]:
-        """Return the lines read since the last time."""
-        lines, self._lines = self._lines, []
-        return lines
-
     def result(self) -> Observation:
-        """Return the sum over all lines: rates that depend on a call's size need each line."""
+        """Return each line, and the sum over all of them."""
         seen = super().result()
         if seen.status is None or seen.status >= 400:
             return seen
         defects = list(self._defects)
-        if len(self._models) > 1:
-            defects.append("found several models in one batch, expected one")
+        if self._framer.dropped:
+            defects.append("a line was too long to be read")
         return Observation(
             status=seen.status,
             usage=Usage(self._sums),
@@ -152,8 +152,12 @@ class MessageBatchObserver(PassingObserver):
             received_bytes=seen.received_bytes,
             finished=seen.finished,
             response_id=self._batch_id or None,
+            traits=(MANY_REQUESTS,),
             billing_ids=self.billing_ids,
             defects=tuple(defects),
+            parts=tuple(self._parts),
+            has_all_parts=seen.finished
+            and not (self._misses_some or self._framer.dropped or self._decompressor.failed),
         )
 
     def _take_all(self, payloads: list[bytes]) -> None:
@@ -163,10 +167,11 @@ class MessageBatchObserver(PassingObserver):
             if fault is None and "result" in fields:
                 self._take(fields)
             else:
+                self._misses_some = True
                 self._note("found a line that is no result of a batch")
 
     def _take(self, line: JSONObject) -> None:
-        custom_id = label(line.get("custom_id")) or ""
+        told = str(line.get("custom_id"))
         message = mapping(mapping(line.get("result")).get("message"))
         model = label(message.get("model"))
         usage: Usage | None = Usage()
@@ -175,11 +180,16 @@ class MessageBatchObserver(PassingObserver):
             usage = normalised.usage
             for defect in normalised.defects:
                 self._note(defect)
-        if len(self._lines) < MOST_LINES:
-            name = f"{self._batch_id}/{custom_id}"
-            self._lines.append(
-                BatchLine(name, custom_id, "messages", 200 if message else None, usage, model)
-            )
+            if usage is None:
+                self._misses_some = True
+                self._note("a request of the batch reports no usage")
+        if len(self._parts) < MOST_PARTS:
+            status = 200 if message else None
+            names = name_of(told), label(told) or ""
+            self._parts.append(Part(*names, "messages", status, usage, model))
+        else:
+            self._misses_some = True
+            self._note(f"found more than {MOST_PARTS} lines: the last are not billed")
         if model is not None:
             self._models.add(model)
         for unit, quantity in (usage or {}).items():

@@ -8,6 +8,7 @@ file. Videos are operations as well, and report neither seconds nor tokens.
 import re
 from typing import Final
 
+from meter.core.rating import MANY_REQUESTS
 from meter.core.usage import Usage
 from meter.providers.foreign import JSONObject, label, mapping, objects
 from meter.providers.normalising import from_gemini
@@ -51,6 +52,7 @@ class GeminiBatches(PlainJobEndpoint):
             usage=usage,
             model=model or None,
             service_tier=TIER if is_batch else None,
+            traits=(MANY_REQUESTS,) if is_batch else (),
             defects=defects,
         )
 

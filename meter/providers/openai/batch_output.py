@@ -3,19 +3,20 @@
 Source: https://platform.openai.com/docs/api-reference/batch/request-output (SDK openai 3.54,
 2026-11): one line a request, `{id, custom_id, response: {status_code, request_id, body}, error}`,
 whose body is the usual answer with its own usage. Any other file owes nothing. The file may be
-fetched often and in parts: each line is billed once under its own name, and all of them in place
-of the batch whose output file this is.
+fetched often and in parts: each line is billed once under its own name, in place of the batch
+whose output file this is.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
-from meter.core.call import Observation
+from meter.core.call import Observation, Part
 from meter.core.ports import AnswerObserver, OutputSink
+from meter.core.rating import MANY_REQUESTS
 from meter.core.reading import Reading
 from meter.core.usage import Usage
 from meter.providers.endpoint import Endpoint, Request
@@ -34,8 +35,8 @@ from meter.providers.provider import Provider
 from meter.providers.sightings import MOST_DEFECTS
 from meter.wire import NDJSONFramer, decompressor_for
 
-MOST_LINES: Final = 50_000
-"""Lines that are kept apart until they are drained. OpenAI allows this many in a batch."""
+MOST_PARTS: Final = 50_000
+"""Lines that are billed one by one. OpenAI allows this many in a batch."""
 
 # The files of a container or of a vector store are no batch's output.
 _PATH: Final = re.compile(
@@ -75,28 +76,12 @@ _line = msgspec.json.Decoder(_Line)
 _kind = msgspec.json.Decoder(_Kind)
 
 
-@dataclass(frozen=True, slots=True)
-class BatchLine:
-    """What one request of a batch used.
-
-    `billing_id` is the provider's name for it, the same in every fetch. `usage` is None where an
-    answer came without one; a request that failed has used nothing.
-    """
-
-    billing_id: str
-    custom_id: str
-    endpoint: str
-    status: int | None
-    usage: Usage | None
-    model: str | None
-    traits: tuple[tuple[str, str], ...] = ()
-
-
 class BatchOutputObserver(PassingObserver):
     """Watches the content of one file."""
 
     __slots__ = ("_decompressor", "_defects", "_file_id", "_framer", "_has_begun", "_is_output",
-                 "_lines", "_models", "_provider", "_sums", "_unreported")  # fmt: skip
+                 "_misses_some", "_models", "_parts", "_provider", "_sums",
+                 "_unreported")  # fmt: skip
 
     def __init__(self, provider: Provider, file_id: str) -> None:
         """Get ready for the content of the file of that id."""
@@ -108,7 +93,9 @@ class BatchOutputObserver(PassingObserver):
         # Unknown (None) before the first line; an error's body is none.
         self._is_output: bool | None = None
         self._has_begun = False
-        self._lines: list[BatchLine] = []
+        # Whether there is a line of which it is not known what it used.
+        self._misses_some = False
+        self._parts: list[Part] = []
         self._sums: dict[str, int] = {}
         self._models: set[str | None] = set()
         self._unreported = 0
@@ -117,12 +104,13 @@ class BatchOutputObserver(PassingObserver):
     @property
     def billing_ids(self) -> tuple[str, ...]:
         """The file's id, under which its batch is billed, too."""
-        return (self._file_id,) if self._is_output else ()
+        return (self._file_id,) if self._is_output and self._file_id else ()
 
     def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the status and the headers; an error's body is not read."""
         super().start(status, headers)
         self._is_output = None if status < 400 else False
+        self._misses_some = status == 206
         self._decompressor = decompressor_for(headers.get("content-encoding"))
 
     def feed(self, data: bytes) -> bytes:
@@ -146,13 +134,8 @@ class BatchOutputObserver(PassingObserver):
         self._close()
         return super().finish()
 
-    def drain(self) -> list[BatchLine]:
-        """Return the lines read since the last time."""
-        lines, self._lines = self._lines, []
-        return lines
-
     def result(self) -> Observation:
-        """Return the sum over all lines: rates that depend on a call's size need each line."""
+        """Return each line, and the sum over all of them."""
         seen = super().result()
         if seen.status is None or seen.status >= 400:
             return seen
@@ -166,8 +149,6 @@ class BatchOutputObserver(PassingObserver):
             defects.append("a line was too long to be read")
         if self._unreported:
             defects.append(f"{self._unreported} requests of the batch report no usage")
-        if len(self._models) > 1:
-            defects.append("found several models in one batch, expected one")
         return Observation(
             status=seen.status,
             usage=Usage(self._sums),
@@ -176,8 +157,14 @@ class BatchOutputObserver(PassingObserver):
             received_bytes=seen.received_bytes,
             finished=seen.finished,
             response_id=self._file_id,
+            traits=(MANY_REQUESTS,),
             billing_ids=self.billing_ids,
             defects=tuple(defects[:MOST_DEFECTS]),
+            parts=tuple(self._parts),
+            # Where all have failed, it is the file of the errors.
+            has_all_parts=seen.finished
+            and any(part.endpoint != "unknown" for part in self._parts)
+            and not (self._misses_some or self._framer.dropped or self._decompressor.failed),
         )
 
     def _close(self) -> None:
@@ -195,36 +182,43 @@ class BatchOutputObserver(PassingObserver):
         except (ValueError, RecursionError):
             if self._is_output is None:
                 self._is_output = False
-            elif self._is_output and len(self._defects) < MOST_DEFECTS:
-                self._defects.append("found a line that is no batch output")
+            else:
+                self._misses_some = True
+                self._note("found a line that is no batch output")
             return
         self._is_output = True
         read = self._read(line)
-        if len(self._lines) < MOST_LINES:
-            self._lines.append(read)
-        elif len(self._defects) < MOST_DEFECTS:
-            self._defects.append(f"found more than {MOST_LINES} lines: the last stand in the sum")
+        if len(self._parts) < MOST_PARTS:
+            self._parts.append(read)
+        else:
+            self._misses_some = True
+            self._note(f"found more than {MOST_PARTS} lines: the last are not billed")
         if read.usage is None:
             self._unreported += 1
+            self._misses_some = True
             return
         if read.usage:
             self._models.add(read.model)
+            self._misses_some = self._misses_some or read.model is None
         for unit, quantity in read.usage.items():
             self._sums[unit] = self._sums.get(unit, 0) + int(quantity)
 
-    def _read(self, line: _Line) -> BatchLine:
+    def _note(self, defect: str) -> None:
+        if defect not in self._defects and len(self._defects) < MOST_DEFECTS:
+            self._defects.append(defect)
+
+    def _read(self, line: _Line) -> Part:
         response = line.response or _Response()
         status = whole(response.status_code, 100, 599)
         body = bytes(response.body)
-        name = label(line.id) or label(response.request_id) or f"{self._file_id}/{line.custom_id}"
+        custom_id = label(line.custom_id) or ""
+        name = label(line.id) or label(response.request_id) or name_of(line.custom_id)
         endpoint = _answered_by(body)
         if endpoint is None or line.response is None or (status is not None and status >= 400):
-            return BatchLine(name, line.custom_id, "unknown", status, Usage(), None)
+            return Part(name, custom_id, "unknown", status, Usage(), None)
         seen = _observed(endpoint, self._provider, body)
         usage = Usage() if seen.error_in_body or endpoint.name == "moderations" else seen.usage
-        return BatchLine(
-            name, line.custom_id, endpoint.name, status, usage, seen.model_served, seen.traits
-        )
+        return Part(name, custom_id, endpoint.name, status, usage, seen.model_served, seen.traits)
 
 
 class BatchOutput(PlainEndpoint):
@@ -252,6 +246,11 @@ class BatchOutput(PlainEndpoint):
     ) -> AnswerObserver:
         """Return an observer that looks for the lines of a batch."""
         return BatchOutputObserver(provider, label(reading.request.get("file_id")) or "")
+
+
+def name_of(custom_id: str) -> str:
+    """Return the name of a line that only its `custom_id` tells from others."""
+    return label(custom_id) or hashlib.sha256(custom_id.encode("utf-8", "replace")).hexdigest()
 
 
 def _answered_by(body: bytes) -> Endpoint | None:

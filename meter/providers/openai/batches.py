@@ -2,13 +2,14 @@
 
 Source: https://platform.openai.com/docs/api-reference/batch (SDK openai 3.54, 2026-11). `usage`
 stands in batches created after 2025-09-07; completed requests are billed in a batch that expired
-or was cancelled as well. What each request used stands in the output file (`batch_output.py`),
-under whose id the batch is billed, too: the same work is not billed from both.
+or was cancelled as well. What each request used stands in the output file (`batch_output.py`): once
+that is read the requests are billed one by one, and of the batch only what they leave of its sum.
 """
 
 import re
 from typing import Final
 
+from meter.core.rating import MANY_REQUESTS
 from meter.core.usage import Usage
 from meter.providers.foreign import JSONObject, label, mapping, whole
 from meter.providers.normalising import from_openai
@@ -48,6 +49,7 @@ class Batches(PlainJobEndpoint):
             usage=usage,
             model=label(payload.get("model")),
             service_tier=TIER,
+            traits=(MANY_REQUESTS,),
             defects=defects,
         )
 

@@ -66,6 +66,8 @@ class ResponsesOutput:
                 sink.text(0, _DELTAS[kind], piece)
         elif kind == "response.output_item.added":
             item = mapping(payload.get("item"))
+            if item.get("type") == "reasoning":
+                sink.text(0, "reasoning", "")
             if item.get("type") in _CALLS:
                 sink.tool_call(0)
                 if text(item.get("name")):
@@ -150,6 +152,8 @@ def _item(item: JSONObject, sink: OutputSink) -> None:
             sink.text(0, "tool_arguments", arguments)
         return
     reasons = item.get("type") == "reasoning"
+    if reasons:
+        sink.text(0, "reasoning", "")
     for part in (*objects(item.get("content")), *objects(item.get("summary"))):
         if text(part.get("refusal")):
             sink.text(0, "refusal", text(part.get("refusal")))

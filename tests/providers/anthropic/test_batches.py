@@ -63,13 +63,13 @@ def test_results_are_read_line_by_line(size: int) -> None:
     assert seen.usage == Usage(input_tokens=130, cache_read_tokens=100, output_tokens=9)
     assert (seen.model_served, seen.service_tier) == ("claude-haiku-4-5", "batch")
     assert (observer.billing_ids, seen.response_id) == (("msgbatch_1",), "msgbatch_1")
-    read = observer.drain()
-    assert [each.billing_id for each in read] == [
-        "msgbatch_1/a", "msgbatch_1/b", "msgbatch_1/c",
+    read = seen.parts
+    assert [(each.name, each.custom_id, each.model) for each in read] == [
+        ("a", "a", "claude-haiku-4-5"), ("b", "b", "claude-haiku-4-5"), ("c", "c", None),
     ]  # fmt: skip
+    assert seen.has_all_parts
     assert read[0].usage == Usage(input_tokens=110, cache_read_tokens=100, output_tokens=4)
     assert read[2].usage == Usage()
-    assert observer.drain() == []
 
 
 def test_lines_that_are_no_results_are_told() -> None:
@@ -80,3 +80,4 @@ def test_lines_that_are_no_results_are_told() -> None:
     seen = observer.result()
     assert seen.usage == Usage(input_tokens=20, output_tokens=5)
     assert seen.defects == ("found a line that is no result of a batch",)
+    assert not seen.has_all_parts

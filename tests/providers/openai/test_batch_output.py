@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from meter.core.call import Part
+from meter.core.rating import MANY_REQUESTS
 from meter.core.usage import Usage
-from meter.providers.openai.batch_output import BatchLine, BatchOutputObserver
+from meter.providers.openai.batch_output import BatchOutputObserver
 from meter.providers.registry import dialect_named
 from tests.wire.cuts import cut_at, in_two
 
@@ -47,14 +49,15 @@ def fetched(chunks: list[bytes], status: int = 200) -> BatchOutputObserver:
 
 def test_each_line_is_read_and_the_sum_told() -> None:
     observer = fetched([line(1, chat(10, 5)) + line(2, chat(20, 7))])
-    assert observer.drain() == [
-        BatchLine("batch_req_1", "task-1", "chat", 200, Usage(input_tokens=10, output_tokens=5),
-                  "gpt-4o-mini"),
-        BatchLine("batch_req_2", "task-2", "chat", 200, Usage(input_tokens=20, output_tokens=7),
-                  "gpt-4o-mini"),
-    ]  # fmt: skip
-    assert observer.drain() == []
     seen = observer.result()
+    assert seen.parts == (
+        Part("batch_req_1", "task-1", "chat", 200, Usage(input_tokens=10, output_tokens=5),
+                  "gpt-4o-mini"),
+        Part("batch_req_2", "task-2", "chat", 200, Usage(input_tokens=20, output_tokens=7),
+                  "gpt-4o-mini"),
+    )  # fmt: skip
+    assert seen.has_all_parts
+    assert seen.traits == (MANY_REQUESTS,)
     assert seen.usage == Usage(input_tokens=30, output_tokens=12)
     assert (seen.model_served, seen.service_tier) == ("gpt-4o-mini", "batch")
     assert (seen.finished, seen.defects, seen.response_id) == (True, (), "file-9")
@@ -66,7 +69,7 @@ def test_every_cut_reads_the_same() -> None:
     for chunks in in_two(content):
         observer = fetched(chunks)
         assert observer.result().usage == Usage(input_tokens=30, output_tokens=12)
-        assert [each.billing_id for each in observer.drain()] == ["batch_req_1", "batch_req_2"]
+        assert [each.name for each in observer.result().parts] == ["batch_req_1", "batch_req_2"]
 
 
 def test_the_end_is_known_by_the_announced_length() -> None:
@@ -104,7 +107,7 @@ def test_the_end_is_known_by_the_announced_length() -> None:
     ],
 )  # fmt: skip
 def test_each_endpoint_has_its_own_body(body: Any, endpoint: str, usage: Usage) -> None:
-    (read,) = fetched([line(1, body)]).drain()
+    (read,) = fetched([line(1, body)]).result().parts
     assert (read.endpoint, read.usage) == (endpoint, usage)
 
 
@@ -112,7 +115,7 @@ def test_a_failed_request_used_nothing() -> None:
     error = {"error": {"message": "no", "type": "invalid_request_error"}}
     expired = line(3, None, response=None, error={"code": "batch_expired", "message": "late"})
     observer = fetched([line(1, error, status=400) + line(2, chat(10, 5)) + expired])
-    assert [each.usage for each in observer.drain()] == [
+    assert [each.usage for each in observer.result().parts] == [
         Usage(), Usage(input_tokens=10, output_tokens=5), Usage(),
     ]  # fmt: skip
     assert observer.result().model_served == "gpt-4o-mini"
@@ -120,7 +123,8 @@ def test_a_failed_request_used_nothing() -> None:
 
 def test_a_line_without_usage_is_told() -> None:
     observer = fetched([line(1, {**chat(1, 1), "usage": None}) + line(2, chat(10, 5))])
-    assert observer.drain()[0].usage is None
+    assert observer.result().parts[0].usage is None
+    assert not observer.result().has_all_parts
     assert observer.result().usage == Usage(input_tokens=10, output_tokens=5)
     assert observer.result().defects == ("1 requests of the batch report no usage",)
 
@@ -129,15 +133,15 @@ def test_azures_lines_are_named_by_their_request() -> None:
     content = line(1, chat(10, 5), id=None) + line(
         2, chat(1, 1), id=None, response={"body": chat(1, 1)}
     )
-    names = [each.billing_id for each in fetched([content]).drain()]
-    assert names == ["req_1", "file-9/task-2"]
+    names = [each.name for each in fetched([content]).result().parts]
+    assert names == ["req_1", "task-2"]
 
 
 def test_several_models_leave_the_sum_without_one() -> None:
     observer = fetched([line(1, chat(1, 1)) + line(2, chat(1, 1, "gpt-4o"))])
     seen = observer.result()
     assert seen.model_served is None
-    assert seen.defects == ("found several models in one batch, expected one",)
+    assert [part.model for part in seen.parts] == ["gpt-4o-mini", "gpt-4o"]
 
 
 @pytest.mark.parametrize(
@@ -154,12 +158,12 @@ def test_several_models_leave_the_sum_without_one() -> None:
 def test_any_other_file_owes_nothing(content: bytes) -> None:
     observer = fetched([content])
     assert observer.result().usage == Usage()
-    assert (observer.drain(), observer.billing_ids) == ([], ())
+    assert (observer.result().parts, observer.billing_ids) == ((), ())
 
 
 def test_an_errors_body_is_not_read() -> None:
     observer = fetched([line(1, chat(1, 1))], status=404)
-    assert (observer.result().usage, observer.drain()) == (None, [])
+    assert (observer.result().usage, observer.result().parts) == (None, ())
 
 
 def test_a_broken_line_is_told() -> None:
@@ -167,6 +171,21 @@ def test_a_broken_line_is_told() -> None:
     observer = fetched(cut_at(content, [7, 300, 500]))
     assert observer.result().usage == Usage(input_tokens=11, output_tokens=6)
     assert observer.result().defects == ("found a line that is no batch output",)
+    assert not observer.result().has_all_parts
+
+
+def test_a_stretch_of_the_file_and_a_file_of_errors_are_not_all() -> None:
+    assert not fetched([line(1, chat(1, 1))], status=206).result().has_all_parts
+    failed = fetched([line(1, {"error": {}}, status=400)]).result()
+    assert (failed.has_all_parts, failed.usage) == (False, Usage())
+
+
+def test_ids_that_cannot_be_shown_still_tell_lines_apart() -> None:
+    content = b"".join(line(n, chat(1, 1), id=None, custom_id=text, response={"body": chat(1, 1)})
+                       for n, text in enumerate(["\x00", "\x01", "x" * 300]))  # fmt: skip
+    parts = fetched([content]).result().parts
+    assert len({part.name for part in parts}) == 3
+    assert {part.custom_id for part in parts} == {""}
 
 
 @pytest.mark.parametrize("beginning", [b"PK\x03\x04", b"\x00", b"sea", b" \n[1]"])

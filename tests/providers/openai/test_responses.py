@@ -115,7 +115,23 @@ def test_a_body_is_read_and_counted_on_demand() -> None:
         OPENAI, asking(OPENAI, PATH), [body], headers=JSON, sink=sink, count_always=True
     )
     assert (seen.usage, seen.finished, seen.error_in_body) == (USAGE, True, False)
-    assert sink.pieces == PIECES
+    # The empty piece says that the model reasoned, shown or not.
+    assert sink.pieces == [(0, "reasoning", ""), *PIECES]
+
+
+def test_a_stream_says_that_the_model_reasoned_unseen() -> None:
+    added = {"type": "response.output_item.added", "item": {"type": "reasoning", "summary": []}}
+    sink = Recorder()
+    observe(OPENAI, STREAMED, [event(added), *STREAM], sink=sink)
+    assert (0, "reasoning", "") in sink.pieces
+
+
+def test_reasoning_alone_is_no_output_that_an_error_would_leave_billed() -> None:
+    added = {"type": "response.output_item.added", "item": {"type": "reasoning", "summary": []}}
+    failed = response(status="failed", error={"code": "server_error", "message": "x"})
+    pieces = [STREAM[0], event(added), event({"type": "response.failed", "response": failed})]
+    seen, _ = observe(OPENAI, STREAMED, pieces, sink=Recorder())
+    assert (seen.error_in_body, seen.usage) == (True, None)
 
 
 def test_a_response_in_the_background_has_no_usage_yet() -> None:
