@@ -270,7 +270,10 @@ class DirectLine(Line):
         if self._is_head or not data:
             return True
         if self._chunked:
-            data = self._in_chunks(data)
+            if self._chunk_left or type(data) is Part:
+                data = self._in_chunks(data)
+            else:
+                data = b"%x\r\n%b\r\n" % (len(data), data)
         elif self._left is not None:
             if self._left < len(data):
                 return False

@@ -35,6 +35,8 @@ def advice_on(reading: Reading, *, is_priced: bool) -> str:
     """
     if reading.model is None and reading.defects:
         return f"The request could not be read: {reading.defects[0]}."
+    if reading.model is None and reading.endpoint == "videos":
+        return "Make a new film that names its model: what it costs to change one is not known."
     if reading.model is None and reading.endpoint not in ("batches", "messages.batches"):
         return "Name a model."
     if not is_priced and reading.model is not None:

@@ -11,6 +11,7 @@ from tests.gateway.serving import Served, plainly, served, upstream_that
 
 WHY = {"reason": "order 17", "author": "boss"}
 ASK = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Describe the sea."}]}
+JSON = {"content-type": "application/json"}
 RESALE = """
 [[rule]]
 book = "resale"
@@ -175,11 +176,15 @@ def test_a_refusal_says_what_would_let_the_call_through(tmp_path):
             answers = [
                 client.post("/videos", json=film),
                 client.post("/images/generations", json={"prompt": "the sea"}),
+                client.post("/videos/edits", json={"prompt": "the sea"}),
+                client.post("/chat/completions", content=b"{", headers=JSON),
             ]
         messages = [answer.json()["error"]["message"] for answer in answers]
-        assert [answer.status_code for answer in answers] == [429, 429]
+        assert [answer.status_code for answer in answers] == [429] * 4
         assert messages[0].endswith("Say how many seconds the film is to have.")
         assert messages[1].endswith("Name a model.")
+        assert messages[2].endswith("what it costs to change one is not known.")
+        assert "The request could not be read: found 1 bytes that are not JSON" in messages[3]
         assert up.received == []
 
 

@@ -20,6 +20,10 @@ _HIGH_WATER_BYTES: Final = 262_144
 _SLICE_BYTES: Final = 262_144
 _INTERIM_ANSWERS: Final = 16
 _WITHOUT_BODY: Final = frozenset({204, 304})
+_LF: Final = 10
+# Whether a chunk is under way: none; one whose head came with this read; one whose size is known
+# if it can be; one whose first part was taken.
+_NO_CHUNK, _NEW_CHUNK, _KNOWN_CHUNK, _BEGUN_CHUNK = range(4)
 
 Body = bytes | AsyncIterator[bytes] | None
 
@@ -125,11 +129,11 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._ends_with_connection = False
         self._stays_open = False
-        # The chunk under way: its size (0: not known), what has come of it, whether its head came
-        # with the last read, whether its first part was marked as such.
+        # The chunk under way: its size (0: not known), what has come of it, and how far that is
+        # known (see `_note_part`). The last byte that was read tells whether a line has ended.
         self._chunk_size = self._chunk_bytes = 0
-        self._in_chunk = self._is_new_chunk = self._is_marked = False
-        self._read_ends_line = False
+        self._chunk_stage = _NO_CHUNK
+        self._last_byte = 0
         self._pieces: list[bytes] = []
         self._pieces_bytes = 0
 
@@ -258,9 +262,9 @@ class Connection(asyncio.Protocol):
                 self._fail(BrokenOff(f"a head of more than {HEAD_BYTES} bytes"))
                 return
         if self._has_head:
-            if self._in_chunk:
+            if self._chunk_stage:
                 self._note_part(data)
-            self._read_ends_line = data.endswith(b"\n")
+            self._last_byte = data[-1]
             self._wake()
 
     def eof_received(self) -> bool:
@@ -322,8 +326,9 @@ class Connection(asyncio.Protocol):
             raise _Malformed("a body behind the answer to HEAD")
         self._head_bytes = 0
         self._pieces.append(piece)
-        self._pieces_bytes += len(piece)
-        self._chunk_bytes += len(piece)
+        size = len(piece)
+        self._pieces_bytes += size
+        self._chunk_bytes += size
         if self._pieces_bytes > _HIGH_WATER_BYTES and self._is_reading:
             assert self._transport is not None
             self._is_reading = False
@@ -333,12 +338,11 @@ class Connection(asyncio.Protocol):
     def on_chunk_header(self) -> None:
         """Begin a chunk."""
         self._chunk_bytes = 0
-        self._in_chunk = self._is_new_chunk = True
-        self._is_marked = False
+        self._chunk_stage = _NEW_CHUNK
 
     def on_chunk_complete(self) -> None:
         """End a chunk."""
-        self._in_chunk = False
+        self._chunk_stage = _NO_CHUNK
 
     def on_message_complete(self) -> None:
         """End the answer, or one that only says to wait."""
@@ -356,11 +360,11 @@ class Connection(asyncio.Protocol):
         The parser does not tell its size: that stands in the line before its first byte, unless
         the line itself came in two reads.
         """
-        if self._is_new_chunk:
-            self._is_new_chunk = False
+        if self._chunk_stage == _NEW_CHUNK:
+            self._chunk_stage = _KNOWN_CHUNK
             self._chunk_size = self._size_before(data, len(data) - self._chunk_bytes)
-        if self._chunk_bytes and not self._is_marked:
-            self._is_marked = True
+        if self._chunk_bytes and self._chunk_stage == _KNOWN_CHUNK:
+            self._chunk_stage = _BEGUN_CHUNK
             if self._chunk_bytes < self._chunk_size:
                 part = self._pieces[-1] = Part(self._pieces[-1])
                 part.left = self._chunk_size - self._chunk_bytes
@@ -368,7 +372,7 @@ class Connection(asyncio.Protocol):
     def _size_before(self, data: bytes, end: int) -> int:
         """Return the size of a chunk whose first byte is `data[end]`; 0 where it is not known."""
         begin = data.rfind(b"\n", 0, max(0, end - 1)) + 1
-        if not data[begin:end].endswith(b"\r\n") or not (begin or self._read_ends_line):
+        if not data[begin:end].endswith(b"\r\n") or not (begin or self._last_byte == _LF):
             return 0
         try:
             return int(data[begin:end].partition(b";")[0], 16)
