@@ -46,7 +46,7 @@ _CALL = CallRow(
     rate_card_id="0123456789abcdef", estimated_input_tokens=1398, counted_output_tokens=None,
     provider_cost_nanos=None, bound_cost_nanos=9_000_000, service_tier="default", traits=(),
     response_id="chatcmpl-0123456789abcdefghij", defects=(), path=None, upstream="openai",
-    corrections=0, listed=_CHARGE, billed=_CHARGE, is_resold=False,
+    corrections=0, listed=_CHARGE, billed=_CHARGE, is_resold=False, bound_currency=None,
 )  # fmt: skip
 
 

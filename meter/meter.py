@@ -604,11 +604,18 @@ class Meter:
         )
 
     def accuracy(
-        self, *, since: datetime | None = None, until: datetime | None = None
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
     ) -> "list[AccuracyRow]":
-        """Return how input estimates compared with what providers reported, by model."""
+        """Return how input estimates compared with what providers reported, by model.
+
+        `limit` looks at the newest so many calls only; None: at all of them.
+        """
         since_us, until_us = _interval(since, until, None, "UTC")
-        return self._ledger.accuracy(since_us=since_us, until_us=until_us)
+        return self._ledger.accuracy(since_us=since_us, until_us=until_us, limit=limit)
 
     def calibrations(self) -> "list[tuple[Place, Calibration]]":
         """Return how estimates of prompts are corrected, for each model and kind of content."""

@@ -4,7 +4,9 @@ What a customer may see is decided here, whatever page or address a question cam
 every other file of this room.
 """
 
+import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -159,11 +161,15 @@ def rows_of(
     *by: str,
     since: datetime | None = None,
     until: datetime | None = None,
+    subjects: Sequence[str] = (),
 ) -> list[UsageRow]:
-    """Return sums of the interval, or of another, by these names."""
+    """Return sums of the interval, or of another, by these names; of these subjects, if any."""
     asked = allowed(viewer, question)
     start, end = since or asked.since, until or asked.until
-    rows, at = _usage(settings().database_url, by, start, end, asked.tz, asked.filters())
+    filters = asked.filters()
+    if subjects:
+        filters += (("subjects", json.dumps(subjects)),)
+    rows, at = _usage(settings().database_url, by, start, end, asked.tz, filters)
     note(at)
     return comparing.in_book(rows, asked.book)
 

@@ -14,6 +14,9 @@ from meter.store.reads import AccuracyRow, CallRow
 
 _MOST_CALLS_LOOKED_AT = 2_000
 
+MOST_ESTIMATES = 20_000
+"""How many calls' estimates are compared with reports: the newest."""
+
 
 def card_named(provider: str, model: str, card_id: str) -> RateCard | None:
     """Return the card of that id, as the price book knows the model's cards."""
@@ -105,11 +108,11 @@ def card_source(call: CallRow, card_id: str) -> str:
 
 @st.cache_data(ttl=REFRESH_SECONDS, show_spinner=False)
 def _accuracy(url: str, since: datetime, until: datetime) -> list[AccuracyRow]:
-    return opened(url).accuracy(since=since, until=until)
+    return opened(url).accuracy(since=since, until=until, limit=MOST_ESTIMATES)
 
 
 def accuracy(viewer: Viewer, question: Question) -> list[AccuracyRow]:
-    """Return how estimates compared with reports, by model; not for a customer's eyes."""
+    """Return how the newest estimates compared with reports, by model; not for a customer."""
     if not viewer.sees_everything:
         return []
     rows = _accuracy(settings().database_url, question.since, question.until)

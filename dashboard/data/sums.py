@@ -72,19 +72,40 @@ def figures_of(rows: Iterable[UsageRow], currency: str | None) -> Figures:
     )
 
 
+MOST_DRAWN = 50
+"""How many users are told apart by time, the dearest; all are told apart in sums."""
+
+
 def steps(viewer: Viewer, question: Question, group: str) -> tuple[list[Step], list[str | None]]:
     """Return what each step of time cost by "model" or "subject", the lesser groups folded."""
-    return comparing.steps(
-        comparing.regrouped(cube(viewer, question, group), 0, 1), question.currency
-    )
+    rows = _stepped(viewer, question, group)
+    rest: list[UsageRow] = []
+    if group == "subject" and count_values(viewer, question, group) > MOST_DRAWN:
+        rest = comparing.less(cube(viewer, question), rows)
+    return comparing.steps(comparing.regrouped(rows, 0, 1), question.currency, rest=rest)
+
+
+def _stepped(viewer: Viewer, question: Question, group: str) -> list[UsageRow]:
+    """Return sums by step of time and group; of many users, those of the dearest."""
+    if group != "subject" or count_values(viewer, question, group) <= MOST_DRAWN:
+        return cube(viewer, question, group)
+    dearest = comparing.dearest(_totals(viewer, question, group), question.currency, MOST_DRAWN)
+    return rows_of(viewer, question, question.span, group, subjects=dearest)
+
+
+def _totals(viewer: Viewer, question: Question, group: str) -> list[UsageRow]:
+    """Return the sums of the interval by group alone."""
+    if group == "subject":
+        return rows_of(viewer, question, group)
+    return comparing.regrouped(cube(viewer, question, group), 1)
 
 
 def breakdown(viewer: Viewer, question: Question, group: str) -> list[dict[str, object]]:
     """Return a record for each value of a group, the dearest first."""
     rows: dict[str | None, list[UsageRow]] = {}
-    for row in cube(viewer, question, group):
+    for row in _totals(viewer, question, group):
         if row.currency in (question.currency, None):
-            rows.setdefault(row.group[1], []).append(row)
+            rows.setdefault(row.group[0], []).append(row)
     records = []
     for name, found in rows.items():
         sums = figures_of(found, question.currency)
@@ -224,10 +245,13 @@ def costs_of(steps: Sequence[Step]) -> list[Decimal | None]:
 
 
 def trends(viewer: Viewer, question: Question, group: str) -> dict[str | None, list[float]]:
-    """Return for each value of a group what each step of time cost, as numbers to draw."""
+    """Return for each value of a group what each step of time cost, as numbers to draw.
+
+    Of many users only the dearest have them.
+    """
     starts_known = {start: place for place, start in enumerate(starts(question))}
     found: dict[str | None, list[float]] = {}
-    for row in cube(viewer, question, group):
+    for row in _stepped(viewer, question, group):
         if row.currency == question.currency and row.group[0] in starts_known:
             line = found.setdefault(row.group[1], [0.0] * len(starts_known))
             line[starts_known[row.group[0]]] += float(nanos_to_decimal(row.cost_nanos or 0))
@@ -241,7 +265,7 @@ def starts(question: Question) -> list[str]:
 
 def count_values(viewer: Viewer, question: Question, group: str) -> int:
     """Return how many values of a group have calls in the interval."""
-    return len({row.group[1] for row in cube(viewer, question, group)})
+    return len({row.group[0] for row in _totals(viewer, question, group)})
 
 
 def count_calls(viewer: Viewer, question: Question) -> int:

@@ -159,25 +159,61 @@ class Step:
     tokens: int
 
 
+def dearest(rows: Iterable[UsageRow], currency: str | None, most: int) -> list[str]:
+    """Return the names of the groups that cost most, dearest first; the rows have one name."""
+    costs = _by_name((row for row in rows if row.group[0] is not None), currency or "")
+    return sorted((name for name in costs if name), key=lambda n: (-costs[n], n))[:most]
+
+
+def less(rows: Iterable[UsageRow], others: Iterable[UsageRow]) -> list[UsageRow]:
+    """Return by step what the rows have more than others: cost, calls and tokens of the rest.
+
+    Both are grouped by a span of time first; the result has no other name.
+    """
+    left: dict[tuple[str | None, str | None], UsageRow] = {}
+    for sign, side in ((1, rows), (-1, others)):
+        for row in side:
+            key = (row.group[0], row.currency)
+            signed = replace(
+                row,
+                group=(row.group[0], None),
+                calls=sign * row.calls,
+                cost_nanos=_times(sign, row.cost_nanos),
+                input_tokens=_times(sign, row.input_tokens),
+                output_tokens=_times(sign, row.output_tokens),
+            )
+            left[key] = _added(left[key], signed) if key in left else signed
+    return [row for row in left.values() if row.calls]
+
+
+def _times(sign: int, value: int | None) -> int | None:
+    return None if value is None else sign * value
+
+
 def steps(
-    rows: Iterable[UsageRow], currency: str | None, *, most: int = 7
+    rows: Iterable[UsageRow],
+    currency: str | None,
+    *,
+    most: int = 7,
+    rest: Iterable[UsageRow] = (),
 ) -> tuple[list[Step], list[str | None]]:
     """Return sums by step and group, and the groups that have one of their own, dearest first.
 
     The rows are grouped by a span of time and one name. All but the `most` dearest groups are
-    folded into one.
+    folded into one, with the `rest`, which are never told apart.
     """
     chosen = [row for row in rows if row.currency in (currency, None)]
+    others = [row for row in rest if row.currency in (currency, None)]
     weight: dict[str | None, tuple[int, int]] = {}
     for row in chosen:
         cost, calls = weight.get(row.group[1], (0, 0))
         weight[row.group[1]] = (cost + (row.cost_nanos or 0), calls + row.calls)
     ranked = sorted(weight, key=lambda name: (*(-part for part in weight[name]), name or ""))
-    kept = ranked if len(ranked) <= most + 1 else ranked[:most]
+    kept = ranked if len(ranked) <= most + 1 and not others else ranked[:most]
     found: dict[tuple[str, str | None, bool], Step] = {}
-    for row in chosen:
+    for place, row in enumerate((*chosen, *others)):
         start, name = row.group
-        folded = name not in kept
+        folded = place >= len(chosen) or name not in kept
         key = (start or "", None if folded else name, folded)
         known = found.get(key, Step(*key, None, 0, 0))
         costs = [nanos for nanos in (known.cost_nanos, row.cost_nanos) if nanos is not None]

@@ -3,6 +3,7 @@
 Works on `usage_events` (corrected) and on `open_calls`, which have most columns in common.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
@@ -104,6 +105,7 @@ def _search(table: Any, text: str) -> ColumnElement[bool]:
 
 _FILTERS: dict[str, Callable[[Any, str], ColumnElement[bool]]] = {
     "subject": lambda table, text: _is(table.c.subject, text),
+    "subjects": lambda table, text: table.c.subject.in_(json.loads(text)),
     "model": _model_is,
     "provider": lambda table, text: _is(table.c.provider, text),
     "endpoint": lambda table, text: _is(table.c.endpoint, text),

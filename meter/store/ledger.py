@@ -276,9 +276,11 @@ class Ledger:
         """Yield the entries of the portions (after, last] of the feed."""
         return entries_of_feed(self._engine, after=after, last=last)
 
-    def accuracy(self, *, since_us: int | None, until_us: int | None) -> list[AccuracyRow]:
+    def accuracy(
+        self, *, since_us: int | None, until_us: int | None, limit: int | None = None
+    ) -> list[AccuracyRow]:
         """Return how estimates compared with what was reported, by model."""
-        return reads.accuracy(self._engine, since_us=since_us, until_us=until_us)
+        return reads.accuracy(self._engine, since_us=since_us, until_us=until_us, limit=limit)
 
 
 def _spool_of(settings: Settings) -> Path:

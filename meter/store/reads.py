@@ -322,11 +322,16 @@ def rate_card(engine: Engine, card_id: str) -> RateCard | None:
 
 
 def accuracy(
-    engine: Engine, *, since_us: int | None = None, until_us: int | None = None
+    engine: Engine,
+    *,
+    since_us: int | None = None,
+    until_us: int | None = None,
+    limit: int | None = None,
 ) -> list[AccuracyRow]:
     """Return how input estimates compared with reports, by provider, model and endpoint.
 
-    Only calls whose usage was reported count. Raises: StoreUnavailable.
+    Only calls whose usage was reported count; the newest `limit` of them, None: all. Raises:
+    StoreUnavailable.
     """
     events = latest_events()
     model = func.coalesce(events.c.model_requested, events.c.model_served)
@@ -339,6 +344,8 @@ def accuracy(
         events.c.estimated_input_tokens.is_not(None),
         events.c.input_tokens > 0,
     ).execution_options(yield_per=_AT_ONCE)  # fmt: skip
+    if limit is not None:
+        statement = statement.order_by(events.c.started_us.desc()).limit(limit)
     errors: dict[tuple[str, str | None, str], array[float]] = {}
     with read_connection(engine) as connection, connection.execute(statement) as found:
         for provider, name, endpoint, estimated, reported in found:

@@ -12,7 +12,17 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Subquery, and_, func, literal_column, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Integer,
+    Select,
+    Subquery,
+    and_,
+    func,
+    literal_column,
+    select,
+)
 
 from meter.core.windows import Window
 from meter.store.engine import read_connection
@@ -114,8 +124,8 @@ def usage(
 
     `by` names groups: subject, model, model_served, provider, issuer, endpoint, key, outcome,
     basis, currency, card, tier, hour, day, week, month (in the zone `tz`) and "tag:<name>".
-    `filters` as for `calls`. One row for each group and currency, sorted by group. `rollups`
-    False reads the calls themselves.
+    `filters` as for `calls`, and "subjects": a JSON list of which any will do. One row for each
+    group and currency, sorted by group. `rollups` False reads the calls themselves.
 
     Raises: InputError for a name that is not one of these, ConfigError for an unknown zone,
     StoreUnavailable.
@@ -199,10 +209,11 @@ def _from_rollup(
     connection: Connection, question: _Question, span: tuple[int, int]
 ) -> Iterable[_Found] | None:
     """Return sums out of a rollup and what it lacks, None where no rollup answers the question."""
-    rollup = _rollup_for(question, span)
-    if rollup is None:
+    answering = _rollups_for(question, span)
+    if not answering:
         return None
-    whole = _whole_intervals(question, span, rollup.step_us)
+    rollup = answering[0]
+    whole = _whole_intervals(connection, question, span, rollup.step_us)
     if whole is None:
         return None
     sources = beyond(connection)
@@ -210,22 +221,42 @@ def _from_rollup(
         return None
     first_us, end_us = whole
     parts = [_from_table(connection, question, span, rollup, whole)]
-    for edge in ((question.since_us, first_us), (end_us, question.until_us)):
-        # Without a bound there is nothing beyond the whole intervals.
-        if edge[0] is not None and edge[1] is not None and edge[0] < edge[1]:
+    # Without a bound there is nothing beyond the whole intervals.
+    since_us = first_us if question.since_us is None else question.since_us
+    until_us = end_us if question.until_us is None else question.until_us
+    for edge in ((since_us, first_us), (end_us, until_us)):
+        if edge[0] >= edge[1]:
+            continue
+        finer = _aligned(answering, edge)
+        if finer is None:
             parts.append(_from_calls(connection, question, span, edge))
+        else:
+            parts.append(_from_table(connection, question, span, finer, edge))
+            first_us, end_us = min(first_us, edge[0]), max(end_us, edge[1])
     for change in changes(connection, sources):
-        parts.append(_from_calls(connection, question, span, whole, change.events, change.sign))
+        within = first_us, end_us
+        parts.append(_from_calls(connection, question, span, within, change.events, change.sign))
     return chain.from_iterable(parts)
 
 
-def _rollup_for(question: _Question, span: tuple[int, int]) -> Rollup | None:
-    """Return the rollup whose keys and intervals answer the question, None when there is none."""
+def _aligned(rollups: Sequence[Rollup], edge: tuple[int, int]) -> Rollup | None:
+    """Return the first of the rollups that an interval cuts no interval of, None for none."""
+    for rollup in rollups:
+        if not any(bound % rollup.step_us for bound in edge):
+            return rollup
+    return None
+
+
+def _rollups_for(question: _Question, span: tuple[int, int]) -> list[Rollup]:
+    """Return the rollups whose keys and intervals answer the question, the best first."""
     tags = {name for name in question.by if name.startswith(TAG)}
     if "tag" in question.filters:
         tags.add(TAG + question.filters["tag"].partition("=")[0])
     names = {name for name in question.by if name not in TIMES and name not in tags}
-    names |= question.filters.keys() - {"tag"}
+    names |= question.filters.keys() - {"tag", "subjects"}
+    if "subjects" in question.filters:
+        names.add("subject")
+    found = []
     windows = [Window(TIMES[name], question.tz) for name in question.by if name in TIMES]
     for rollup in ROLLUPS:
         keys = {name for name, _ in rollup.keys} | {"currency"}
@@ -238,8 +269,8 @@ def _rollup_for(question: _Question, span: tuple[int, int]) -> Rollup | None:
             # A filter finds a model under either of its names.
             continue
         if all(_fits(window, span, rollup.step_us) for window in windows):
-            return rollup
-    return None
+            found.append(rollup)
+    return found
 
 
 def _fits(window: Window, span: tuple[int, int], step_us: int) -> bool:
@@ -248,16 +279,26 @@ def _fits(window: Window, span: tuple[int, int], step_us: int) -> bool:
 
 
 def _whole_intervals(
-    question: _Question, span: tuple[int, int], step_us: int
+    connection: Connection, question: _Question, span: tuple[int, int], step_us: int
 ) -> tuple[int, int] | None:
     """Return [first, end) of the rollup's intervals that lie in the question's, None for none."""
     since_us = span[0] // step_us * step_us if question.since_us is None else question.since_us
     until_us = question.until_us
-    if until_us is None or until_us > span[1]:
-        # Nothing lies behind the last call.
-        until_us = (span[1] // step_us + 1) * step_us
+    after_us = (span[1] // step_us + 1) * step_us
+    if until_us is None or (
+        until_us < after_us and not _any_between(connection, until_us, after_us)
+    ):
+        # Nothing lies between the last call of the question and the end of its interval.
+        until_us = after_us
     first_us, end_us = -(-since_us // step_us) * step_us, until_us // step_us * step_us
     return (first_us, end_us) if first_us < end_us else None
+
+
+def _any_between(connection: Connection, since_us: int, until_us: int) -> bool:
+    chosen: Select[int] = select(literal_column("1", Integer)).where(
+        usage_events.c.started_us >= since_us, usage_events.c.started_us < until_us
+    )
+    return connection.execute(chosen.limit(1)).first() is not None
 
 
 def _from_table(

@@ -110,6 +110,8 @@ QUESTIONS: list[dict[str, Any]] = [
     {"by": ["outcome", "basis"]},
     {"by": ["model"], "filters": {"basis": "estimated"}},
     {"by": ["subject"], "filters": {"key": "key-1"}},
+    {"by": ["subject"]},
+    {"by": ["subject", "day"], "tz": "Asia/Shanghai", "filters": {"subjects": '["alice"]'}},
 ]
 SPANS: list[dict[str, int]] = [
     {},
@@ -117,6 +119,8 @@ SPANS: list[dict[str, int]] = [
     {"since_us": NOVEMBER_US + 5 * QUARTER_US, "until_us": NOVEMBER_US + 7 * 24 * HOUR_US + 1},
     {"until_us": NOVEMBER_US + 3 * HOUR_US},
     {"since_us": NOVEMBER_US + QUARTER_US, "until_us": NOVEMBER_US + 2 * QUARTER_US},
+    # Days of Shanghai, both ends inside a day UTC.
+    {"since_us": NOVEMBER_US + 16 * HOUR_US, "until_us": NOVEMBER_US + (5 * 24 + 16) * HOUR_US},
 ]
 
 
@@ -178,6 +182,23 @@ def test_a_rollup_is_read_where_one_answers(
         read.clear()
         usage(engine, by=by, tz=tz)
         assert read == tables, by
+
+
+def test_an_interval_that_ends_inside_a_day_counts_nothing_behind_it(
+    engine: Engine, store: LedgerStore
+) -> None:
+    hours = (1, 20, 30)
+    recorded(
+        store,
+        [an_event(a_call(n, started_us=NOVEMBER_US + hour * HOUR_US))
+         for n, hour in enumerate(hours, 1)],
+    )  # fmt: skip
+    rollups.fold(engine)
+    for until, calls in ((12, 1), (20, 1), (21, 2), (24, 2), (29, 2), (31, 3)):
+        (row,) = usage(
+            engine, by=["subject"], since_us=NOVEMBER_US, until_us=NOVEMBER_US + until * HOUR_US
+        )
+        assert row.calls == calls, until
 
 
 def test_several_may_fold_at_once(engine: Engine, store: LedgerStore) -> None:
