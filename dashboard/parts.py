@@ -371,6 +371,41 @@ def credit_card(view: data.CreditView, tz: str) -> None:
             )  # fmt: skip
 
 
+def statement(view: data.StatementView, tz: str) -> None:
+    """Draw the credit of a subject over the period line by line, so that it adds up."""
+    edges = (("opening", view.opening), ("closing", view.closing))
+    rows = [
+        {
+            "at": figures.moment(line.at.astimezone(ZoneInfo(tz)))[:16],
+            "kind": value(line.kind),
+            "of": line.of,
+            "calls": line.calls,
+            "amount": figures.exact(line.amount, None),
+            "balance": figures.exact(line.balance, None),
+            "reason": line.reason,
+        }
+        for line in view.lines
+    ]
+    first, last = (
+        {"kind": t(f"statement.{name}"), "balance": figures.exact(balance, None)}
+        for name, balance in edges
+    )
+    c = st.column_config
+    table(
+        pd.DataFrame([first, *rows, last],
+                     columns=["at", "kind", "of", "calls", "amount", "balance", "reason"]),
+        {
+            "at": t("col.day"), "kind": t("col.kind"), "of": t("col.of"),
+            "calls": c.NumberColumn(t("col.calls"), format="localized"),
+            "amount": c.TextColumn(t("col.amount_in", currency=view.currency), alignment="right"),
+            "balance": c.TextColumn(t("col.balance"), alignment="right"),
+            "reason": t("col.reason"),
+        },
+        most=400,
+    )  # fmt: skip
+    st.code(view.command, language="sh", wrap_lines=True)
+
+
 def _outlook(view: data.BudgetView, shown: Any) -> str:
     end = figures.moment(view.window_end)[:16]
     if view.left <= 0 and not view.is_rolling:

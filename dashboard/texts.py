@@ -478,6 +478,18 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The balance is below zero: usage that was already under way is never refused.",
         "余额为负：已经发生的用量不会被拒绝。",
     ),
+    "statement.title": ("Statement of credit in {currency}", "预付额度对账单（{currency}）"),
+    "statement.opening": ("opening balance", "期初余额"),
+    "statement.closing": ("closing balance", "期末余额"),
+    "col.of": ("Of", "明细"),
+    "col.balance": ("Balance", "余额"),
+    "value.usage": ("usage", "用量"),
+    "value.grant": ("grant", "授予"),
+    "value.refund": ("refund", "退款"),
+    "value.adjustment": ("adjustment", "调整"),
+    "value.expiry": ("expiry", "过期"),
+    "value.revocation": ("revocation", "撤销"),
+    "value.cover": ("cover of an overrun", "补足透支"),
     "col.granted": ("Granted", "授予时间"),
     "col.left": ("Left", "剩余"),
     "col.ends": ("Ends", "结束"),
@@ -504,6 +516,30 @@ TEXTS: dict[str, tuple[str, str]] = {
         "No call of this period has both an estimate and a report.",
         "该时间段内没有同时具备估算与报告的调用。",
     ),
+    "accuracy.newest": (
+        "Over the newest {count} calls of the period.",
+        "基于本期最新的 {count} 次调用。",
+    ),
+    "accuracy.calibration": ("How are estimates corrected?", "估算如何校正？"),
+    "accuracy.calibration.note": (
+        "An estimate is multiplied by the ratio, then the offset in tokens is added. The errors "
+        "are medians on calls that the correction was not fitted to; from 8 samples on.",
+        "估算值先乘以比率，再加上偏移（token 数）。误差为未用于拟合的调用上的中位数；"
+        "至少需 8 个样本。",
+    ),
+    "accuracy.calibration.none": (
+        "Nothing was learnt yet: an estimate and a report of the same call are needed.",
+        "尚无可学习的样本：需要同一次调用的估算值与报告值。",
+    ),
+    "col.content": ("Content", "内容"),
+    "col.samples": ("Samples", "样本数"),
+    "col.ratio": ("Ratio", "比率"),
+    "col.offset": ("Offset", "偏移"),
+    "col.error_before": ("Error before", "校正前误差"),
+    "col.error_after": ("Error after", "校正后误差"),
+    "content.text": ("text", "文本"),
+    "content.tools": ("tools", "工具"),
+    "content.media": ("media", "媒体"),
     "accuracy.unsettled": ("Unsettled calls", "未结算调用"),
     "accuracy.unsettled.note": (
         "Sent, but nobody knows what they used; they may be billed. `meter settle` settles one by "
@@ -536,6 +572,14 @@ TEXTS |= {
     "exports.calls": ("Calls one by one", "逐次调用"),
     "exports.lines": ("Charge lines", "计费明细"),
     "exports.entries": ("Entries of the ledger", "账本分录"),
+    "exports.focus": ("FOCUS (FinOps)", "FOCUS（FinOps）"),
+    "exports.focus_version": ("Version of FOCUS", "FOCUS 版本"),
+    "exports.focus.note": (
+        "A row is a day, user, model, unit and price, in the columns of the FinOps Foundation's "
+        "cost and usage specification. Calls without a price have no row.",
+        "每行为一天、用户、模型、单位与价格，列名遵循 FinOps 基金会的成本与用量规范。"
+        "没有价格的调用不在其中。",
+    ),
     "exports.by": ("Grouped by", "分组"),
     "exports.format": ("Format", "格式"),
     "exports.download": ("Download {name}", "下载 {name}"),
@@ -628,6 +672,11 @@ TEXTS |= {
     ),
     "bills.csv": ("CSV", "CSV"),
     "bills.balance": ("Balance", "余额"),
+    "bills.kept": ("Bills in the folder", "文件夹中的账单"),
+    "bills.kept.help": (
+        "The files of the folder that the setting dashboard_bills names.",
+        "设置 dashboard_bills 所指文件夹中的文件。",
+    ),
     "bills.files": ("The bill's files", "账单文件"),
     "bills.provider": ("Who billed", "账单方"),
     "bills.tolerance": ("How much money may differ", "允许的金额差异"),

@@ -62,7 +62,8 @@ class Settings:
     Of the dashboard: `dashboard_sign_in`: "none" serves this machine only and shows everything,
     "key" asks for one of the gateway's keys, "oidc" for an account at the OIDC provider that
     Streamlit's secrets name. `dashboard_users`: what each account may see, by its e-mail address:
-    a subject, or * for everything; others see nothing.
+    a subject, or * for everything; others see nothing. `dashboard_bills`: a folder whose files can
+    be picked as bills.
     """
 
     database_url: str = "sqlite:///meter.db"
@@ -104,6 +105,7 @@ class Settings:
     metrics_key: str = ""
     dashboard_sign_in: Literal["none", "key", "oidc"] = "none"
     dashboard_users: Mapping[str, str] = field(default_factory=dict)
+    dashboard_bills: str = ""
 
     @property
     def rate_files(self) -> tuple[str, ...]:

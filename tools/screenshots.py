@@ -76,6 +76,7 @@ def much(url: str) -> None:
         meter.set_budget("bob-a-day", limit="0.08", subject="bob", window="day", tz=_TZ)
         meter.set_budget("search", limit="12", tag=("team", "search"), tz=_TZ)
         meter.set_budget("calls-of-erik", limit=400, subject="erik", measure="calls")
+        meter.credits.grant("alice", "15", reason="order 16")
         meter.credits.grant("dora", "25", reason="order 17")
         meter.credits.grant("陈静", "40", reason="order 18")
         meter.keys.create("alice", name="laptop")

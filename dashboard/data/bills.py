@@ -8,9 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
-from data.asking import Viewer, amount, ledger, require_all
+from data.asking import Viewer, amount, ledger, require_all, settings
 from meter.core.money import nanos_to_decimal
 from meter.core.rates import datetime_of
+from meter.errors import InputError
 from meter.reports.reconciling.differences import Total
 from meter.reports.reconciling.reading import KINDS, read_bill
 
@@ -52,6 +53,38 @@ class Reconciled:
     end: datetime
     totals: tuple[BillTotal, ...]
     differences: tuple[BillDifference, ...]
+
+
+SUFFIXES = ("json", "jsonl", "csv", "gz", "txt")
+"""What the names of a bill's files may end in."""
+
+
+def kept_bills(viewer: Viewer) -> list[str]:
+    """Return the files in the folder that the setting `dashboard_bills` names, sorted.
+
+    Raises: LedgerError when there is no such folder.
+    """
+    require_all(viewer)
+    folder = settings().dashboard_bills
+    if not folder:
+        return []
+    try:
+        found = [path for path in Path(folder).iterdir() if path.is_file()]
+    except OSError as error:
+        raise InputError(
+            f"found no folder {folder} (dashboard_bills): {error.strerror}, expected one with bills"
+        ) from None
+    return sorted(path.name for path in found if path.suffix.lstrip(".").lower() in SUFFIXES)
+
+
+def kept_bill(viewer: Viewer, name: str) -> bytes:
+    """Return the content of one of those files. Raises: LedgerError when it is none of them."""
+    if name not in kept_bills(viewer):
+        raise InputError(f"found no bill {name!r:.80} in the folder, expected one that is listed")
+    try:
+        return Path(settings().dashboard_bills, name).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the bill {name}: {error.strerror}") from None
 
 
 def reconcile(

@@ -8,6 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 from io import BytesIO, StringIO
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from data.asking import Question, Viewer, book_of, ledger, require_all
@@ -16,7 +19,10 @@ from meter.core.rates import datetime_of
 from meter.exports.invoice_pdf import to_pdf
 from meter.reports.invoicing import Document
 
-EXPORTS = ("usage", "calls", "lines", "entries")
+EXPORTS = ("usage", "calls", "lines", "entries", "focus")
+
+
+FOCUS_VERSIONS = ("1.2", "1.3", "1.4")
 
 
 FORMATS = ("csv", "xlsx", "jsonl", "parquet")
@@ -34,11 +40,15 @@ MOST_EXPORTED = 200_000
 
 @dataclass(frozen=True)
 class Export:
-    """What is to be exported: `of` one of EXPORTS, sums grouped `by`, in one of FORMATS."""
+    """What is to be exported: `of` one of EXPORTS, sums grouped `by`, in one of FORMATS.
+
+    `version` is that of FOCUS.
+    """
 
     of: str
     format: str
     by: tuple[str, ...]
+    version: str = FOCUS_VERSIONS[0]
 
 
 class _EnoughRows(Exception):
@@ -56,6 +66,8 @@ def _exported(
         if enough is not None and rows >= enough:
             raise _EnoughRows
 
+    if wanted.of == "focus":
+        return _focus(question, wanted, format)
     with suppress(_EnoughRows):
         ledger().export(
             format, written, of=wanted.of, by=wanted.by, book=book_of(viewer, question),
@@ -63,6 +75,21 @@ def _exported(
             **dict(filters),
         )  # fmt: skip
     return written.getvalue()
+
+
+def _focus(question: Question, wanted: Export, format: str) -> bytes:
+    with TemporaryDirectory(prefix="meter-focus-") as folder:
+        path = Path(folder, f"focus.{format}")
+        ledger().export_focus(
+            path, version=wanted.version, side=_side(question), since=question.since,
+            until=question.until, tz=question.tz, **dict(question.filters()),
+        )  # fmt: skip
+        return path.read_bytes()
+
+
+def _side(question: Question) -> Literal["cost", "billed"]:
+    """Return whose charges a FOCUS file has: the published price is one of its columns."""
+    return "billed" if question.book == "billed" else "cost"
 
 
 def export_bytes(viewer: Viewer, question: Question, wanted: Export) -> bytes:
@@ -82,7 +109,12 @@ def export_preview(
 def export_command(question: Question, wanted: Export) -> str:
     """Return the command that writes the same file."""
     zone = ZoneInfo(question.tz)
-    parts = ["meter", "export", wanted.format, "--of", wanted.of]
+    name = f"{wanted.of}.{wanted.format}"
+    if wanted.of == "focus":
+        parts = ["meter", "export", "focus", "--focus-version", wanted.version]
+        parts += ["--book", _side(question)]
+    else:
+        parts = ["meter", "export", wanted.format, "--of", wanted.of]
     if wanted.of == "usage":
         parts += ["--by", ",".join(wanted.by)]
     if wanted.of == "lines" and question.book != "cost":
@@ -92,7 +124,7 @@ def export_command(question: Question, wanted: Export) -> str:
     if wanted.of != "entries":
         for name, text in question.filters():
             parts += [f"--{name}", text]
-    parts += ["-o", f"{wanted.of}.{wanted.format}"]
+    parts += ["-o", name]
     return shlex.join(parts)
 
 

@@ -1,5 +1,6 @@
 """Tell what is left: budgets with their pace, prepaid credit, and the keys of a subject."""
 
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,8 +20,10 @@ from data.asking import (
     settings,
 )
 from meter.clock import now_us
+from meter.core import statements as core_statements
 from meter.core.money import nanos_to_decimal
 from meter.core.rates import datetime_of
+from meter.core.statements import Statement
 from meter.reports import pacing
 from meter.store.credit_rows import Credit, Grant
 from meter.store.keys import Key
@@ -234,3 +237,82 @@ def still_active(url: str, key_id: str) -> bool:
     """Whether a key may still look."""
     key = opened(url).keys.one(key_id)
     return key is not None and key.state_at(now_us()) == "active"
+
+
+@dataclass(frozen=True)
+class StatementLine:
+    """One line of a statement: what moved credit, and the balance after it; exact amounts.
+
+    `of` is the day of usage, or the id that a person chose; `calls` None where it is not usage.
+    """
+
+    at: datetime
+    kind: str
+    of: str
+    calls: int | None
+    amount: Decimal
+    balance: Decimal
+    reason: str
+
+
+@dataclass(frozen=True)
+class StatementView:
+    """The prepaid credit of a subject in one currency over an interval, line by line."""
+
+    currency: str
+    opening: Decimal
+    closing: Decimal
+    lines: tuple[StatementLine, ...]
+    command: str
+
+
+@st.cache_data(ttl=REFRESH_SECONDS, max_entries=100, show_spinner=False)
+def _statement(
+    url: str, subject: str, currency: str, since: datetime, until: datetime, tz: str
+) -> Statement:
+    return opened(url).statement(subject, currency, since=since, until=until, tz=tz)
+
+
+def statements(viewer: Viewer, question: Question, subject: str) -> list[StatementView]:
+    """Return the statement of a subject over the interval, one for each currency of its credit."""
+    found = []
+    for account in credits(viewer, subject=subject):
+        told = _statement(
+            settings().database_url, account.subject, account.currency, question.since,
+            question.until, question.tz,
+        )  # fmt: skip
+        found.append(
+            StatementView(
+                currency=account.currency,
+                opening=nanos_to_decimal(told.opening_nanos),
+                closing=nanos_to_decimal(told.closing_nanos),
+                lines=tuple(_statement_line(line) for line in told.lines),
+                command=_statement_command(account, question),
+            )
+        )
+    return found
+
+
+def _statement_line(line: core_statements.StatementLine) -> StatementLine:
+    moved = line.movement
+    return StatementLine(
+        at=datetime_of(moved.at_us),
+        kind=moved.kind.value,
+        of=", ".join(text or "–" for text in moved.groups) or (moved.name or ""),
+        calls=moved.calls,
+        amount=nanos_to_decimal(moved.amount_nanos),
+        balance=nanos_to_decimal(line.balance_nanos),
+        reason=moved.reason or "",
+    )
+
+
+def _statement_command(account: CreditView, question: Question) -> str:
+    """Return the command that writes the same lines to a file."""
+    zone = ZoneInfo(question.tz)
+    since, until = (
+        moment.astimezone(zone).date().isoformat() for moment in (question.since, question.until)
+    )
+    return shlex.join(
+        ["meter", "credits", "statement", account.subject, "--currency", account.currency,
+         "--since", since, "--until", until, "--tz", question.tz, "--format", "csv"]
+    )  # fmt: skip

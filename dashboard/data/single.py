@@ -1,15 +1,18 @@
 """Look at calls one by one, and at how good their estimates were."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import streamlit as st
 
 from data.asking import REFRESH_SECONDS, Question, Viewer, allowed, ledger, note, opened, settings
+from meter.core.calibrating import LEAST_SAMPLES, Calibration
 from meter.core.money import nanos_to_decimal
 from meter.core.rates import RateCard
 from meter.core.rating import Charge, ChargeLine
 from meter.reports.charging import Book, charge_in
+from meter.store.calibration import Place
 from meter.store.reads import AccuracyRow, CallRow
 
 _MOST_CALLS_LOOKED_AT = 2_000
@@ -127,3 +130,44 @@ def estimates(viewer: Viewer, question: Question) -> list[tuple[str, int, int]]:
         for call in found
         if call.estimated_input_tokens and call.usage and call.usage.get("input_tokens")
     ]
+
+
+@dataclass(frozen=True)
+class CalibrationView:
+    """How estimates of one model and kind of content are corrected: tokens x ratio + offset.
+
+    The errors are medians of |estimate - reported| / reported on calls that the correction was not
+    fitted to; None with too few samples.
+    """
+
+    provider: str
+    model: str
+    kind: str
+    samples: int
+    ratio: float
+    offset: int
+    before: float | None
+    after: float | None
+
+
+def calibrations(viewer: Viewer, question: Question) -> list[CalibrationView]:
+    """Return how estimates are corrected now, by model and kind; not for a customer's eyes."""
+    if not viewer.sees_everything:
+        return []
+    return [
+        CalibrationView(
+            *place,
+            samples=found.samples,
+            ratio=found.ratio_ppm / 1_000_000,
+            offset=found.offset,
+            before=found.before_ppm / 1_000_000 if found.samples >= LEAST_SAMPLES else None,
+            after=found.after_ppm / 1_000_000 if found.samples >= LEAST_SAMPLES else None,
+        )
+        for place, found in _calibrations(settings().database_url)
+        if question.model in (None, place.model)
+    ]
+
+
+@st.cache_data(ttl=REFRESH_SECONDS, show_spinner=False)
+def _calibrations(url: str) -> list[tuple[Place, Calibration]]:
+    return opened(url).calibrations()

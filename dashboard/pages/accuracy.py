@@ -29,6 +29,8 @@ def show() -> None:
         _show_bases(viewer, asked)
         st.subheader(t("accuracy.estimates"))
         _show_estimates(viewer, asked)
+        st.subheader(t("accuracy.calibration"))
+        _show_calibration(viewer, asked)
         st.subheader(t("accuracy.unsettled"))
         _show_unsettled(viewer, asked)
 
@@ -89,6 +91,43 @@ def _show_estimates(viewer: Viewer, asked: Question) -> None:
                 "p95": c.NumberColumn(t("col.error_p95"), format="percent"),
             },
         )  # fmt: skip
+        if sum(row.calls for row in rows) >= data.MOST_ESTIMATES:
+            st.caption(t("accuracy.newest", count=figures.count(data.MOST_ESTIMATES)))
+
+
+def _show_calibration(viewer: Viewer, asked: Question) -> None:
+    found = data.calibrations(viewer, asked)
+    if not found:
+        st.caption(t("accuracy.calibration.none"))
+        return
+    frame = pd.DataFrame(
+        [
+            {
+                "model": view.model,
+                "kind": t(f"content.{view.kind}"),
+                "samples": view.samples,
+                "ratio": view.ratio,
+                "offset": view.offset,
+                "before": view.before,
+                "after": view.after,
+            }
+            for view in found
+        ]
+    )
+    c = st.column_config
+    parts.table(
+        frame,
+        {
+            "model": c.TextColumn(t("col.model"), pinned=True), "kind": t("col.content"),
+            "samples": c.NumberColumn(t("col.samples"), format="localized"),
+            "ratio": c.NumberColumn(t("col.ratio"), format="%.3f"),
+            "offset": c.NumberColumn(t("col.offset"), format="localized"),
+            "before": c.NumberColumn(t("col.error_before"), format="percent"),
+            "after": c.NumberColumn(t("col.error_after"), format="percent"),
+        },
+        most=300,
+    )  # fmt: skip
+    st.caption(t("accuracy.calibration.note"))
 
 
 def _show_unsettled(viewer: Viewer, asked: Question) -> None:

@@ -33,9 +33,19 @@ def _show_form(viewer: Viewer, asked: Question) -> None:
         required=True, format_func=lambda name: t(f"bills.{name}"),
     )  # fmt: skip
     st.caption(t(f"bills.about.{kind}"))
+    kept: list[str] = []
+    try:
+        kept = data.kept_bills(viewer)
+    except LedgerError as error:
+        st.warning(parts.escaped(str(error)))
     with st.form("bill"):
+        picked = (
+            st.multiselect(t("bills.kept"), kept, help=t("bills.kept.help"), key="bill_kept")
+            if kept
+            else []
+        )
         files = st.file_uploader(
-            t("bills.files"), accept_multiple_files=True, type=["json", "jsonl", "csv", "gz", "txt"]
+            t("bills.files"), accept_multiple_files=True, type=list(data.SUFFIXES)
         )
         left, middle, right = st.columns(3)
         known = data.providers(viewer)
@@ -51,8 +61,10 @@ def _show_form(viewer: Viewer, asked: Question) -> None:
         if not st.form_submit_button(t("bills.compare"), type="primary"):
             return
     try:
+        contents = [(name, data.kept_bill(viewer, name)) for name in picked]
+        contents += [(file.name, file.getvalue()) for file in files]
         result = data.reconcile(
-            viewer, kind, [(file.name, file.getvalue()) for file in files], provider=str(provider),
+            viewer, kind, contents, provider=str(provider),
             tolerance=tolerance.strip(), tz=asked.tz, columns=_pairs(columns),
             currency=currency.strip().upper() or None,
         )  # fmt: skip

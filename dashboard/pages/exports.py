@@ -29,6 +29,7 @@ def show() -> None:
         if viewer.sees_everything:
             st.subheader(t("exports.file"))
             _show_export(viewer, asked)
+        _show_statements(viewer, asked)
         st.subheader(t("invoices.title"))
         _show_invoices(viewer, asked)
         if viewer.sees_everything:
@@ -41,17 +42,23 @@ def _show_export(viewer: Viewer, asked: Question) -> None:
     of = left.selectbox(
         t("exports.of"), data.EXPORTS, key="export_of", format_func=lambda n: t(f"exports.{n}")
     )
-    by = middle.multiselect(
-        t("exports.by"), data.GROUPS, default=["subject", "model", "day"], key="export_by",
-        format_func=lambda n: t(f"group.{n}"), disabled=of != "usage",
-    )  # fmt: skip
+    by, version = [], data.FOCUS_VERSIONS[0]
+    if of == "focus":
+        version = middle.selectbox(
+            t("exports.focus_version"), data.FOCUS_VERSIONS, key="export_focus_version"
+        )
+    else:
+        by = middle.multiselect(
+            t("exports.by"), data.GROUPS, default=["subject", "model", "day"], key="export_by",
+            format_func=lambda n: t(f"group.{n}"), disabled=of != "usage",
+        )  # fmt: skip
     format = right.selectbox(t("exports.format"), data.FORMATS, key="export_format")
-    wanted = Export(of, format, tuple(by))
+    wanted = Export(of, format, tuple(by), version)
     if of == "usage" and not by:
         st.warning(t("exports.no_group"))
         return
-    if of == "entries":
-        st.caption(t("exports.entries.note"))
+    if of in ("entries", "focus"):
+        st.caption(t(f"exports.{of}.note"))
     count = data.count_calls(viewer, asked)
     command = data.export_command(asked, wanted)
     if not count and of != "entries":
@@ -72,6 +79,15 @@ def _show_export(viewer: Viewer, asked: Question) -> None:
     parts.table(pd.DataFrame(rows, columns=names), {}, most=300)
     st.caption(t("exports.same"))
     st.code(command, language="sh", wrap_lines=True)
+
+
+def _show_statements(viewer: Viewer, asked: Question) -> None:
+    subject = asked.subject if viewer.sees_everything else viewer.subject
+    if subject is None:
+        return
+    for view in data.statements(viewer, asked, subject):
+        st.subheader(t("statement.title", currency=view.currency))
+        parts.statement(view, asked.tz)
 
 
 def _show_invoices(viewer: Viewer, asked: Question) -> None:

@@ -68,6 +68,9 @@ def _show_one(viewer: Viewer, asked: Question, subject: str) -> None:
     with right:
         st.subheader(t("users.keys"))
         _show_keys(viewer, asked, subject)
+    for view in data.statements(viewer, asked, subject):
+        st.subheader(t("statement.title", currency=view.currency))
+        parts.statement(view, asked.tz)
 
 
 def _show_budgets(viewer: Viewer, asked: Question, subject: str) -> None:

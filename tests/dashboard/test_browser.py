@@ -50,7 +50,12 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage(folder: Path) -> Iterator[Stage]:
     url = f"sqlite:///{folder / 'meter.db'}"
-    servers = Server(url, folder), Server(url, folder, dashboard_sign_in="key")
+    kept = folder / "bills"
+    kept.mkdir()
+    servers = (
+        Server(url, folder, dashboard_bills=str(kept)),
+        Server(url, folder, dashboard_sign_in="key"),
+    )
     try:
         command = [str(METER), "demo", "--once", "--database-url", url]
         subprocess.run(command, check=True, capture_output=True, cwd=folder)
@@ -149,6 +154,67 @@ def test_a_downloaded_file_has_the_bytes_of_the_command(visitor: Visitor, stage:
     subprocess.run(command, check=True, capture_output=True)
     assert downloaded == written.read_bytes()
     assert b"gpt-4o" in downloaded
+
+
+def test_a_focus_file_has_the_bytes_of_the_command(visitor: Visitor, stage: Stage) -> None:
+    visitor.open("/exports?period=90d&tz=Asia/Kolkata&model=gpt-4o")
+    visitor.choose("What", "FOCUS (FinOps)")
+    with visitor.page.expect_download() as coming:
+        visitor.page.get_by_role("button", name="Download focus.csv").click()
+    downloaded = Path(coming.value.path()).read_bytes()
+    command = shlex.split(visitor.page.get_by_test_id("stCode").first.inner_text())
+    written = Path(stage.url.removeprefix("sqlite:///")).with_name("focus.csv")
+    command = [str(METER), *command[1:-1], str(written), "--database-url", stage.url]
+    subprocess.run(command, check=True, capture_output=True)
+    assert downloaded == written.read_bytes()
+    assert b"BilledCost" in downloaded
+
+
+def test_a_bill_is_compared_uploaded_or_picked(
+    visitor: Visitor, stage: Stage, folder: Path, tmp_path: Path
+) -> None:
+    """A month's bill of one provider, as the ledger has it, agrees; a dearer one differs."""
+    with Meter(stage.url) as meter:
+        rows = [
+            row for row in meter.usage(["day", "model"], provider="openai")
+            if row.cost_nanos is not None
+        ]  # fmt: skip
+    days = sorted({row.group[0] for row in rows})[:-2]
+    lines = [
+        f"{row.group[0]},{row.group[1]},{row.calls},{row.cost_nanos / 10**9:.9f}"
+        for row in rows if row.group[0] in days
+    ]  # fmt: skip
+    header = "date,model,calls,cost"
+    (folder / "bills" / "right.csv").write_text("\n".join([header, *lines]) + "\n")
+    day, model, calls, cost = lines[0].split(",")
+    dearer = f"{day},{model},{calls},{float(cost) + 1:.9f}"
+    uploaded = tmp_path / "dearer.csv"
+    uploaded.write_text("\n".join([header, dearer, *lines[1:]]) + "\n")
+
+    visitor.open("/bills?tz=UTC")
+    page = visitor.page
+    page.get_by_role("radio", name=re.compile("CSV")).click()
+    visitor.settle()
+    page.locator("input[type=file]").set_input_files(str(uploaded))
+    page.get_by_text("dearer.csv").wait_for()
+    page.get_by_role("textbox", name=re.compile("Currency")).fill("USD")
+    visitor.choose("Who billed", "openai")
+    page.get_by_role("button", name="Compare").click()
+    visitor.settle()
+    page.get_by_text("differ", exact=False).first.wait_for()
+    assert visitor.trouble() == []
+    assert "+1.00 USD" in visitor.text() or "1" in visitor.text()
+
+    visitor.open("/bills?tz=UTC")
+    page.get_by_role("radio", name=re.compile("CSV")).click()
+    visitor.settle()
+    visitor.choose("Bills in the folder", "right.csv")
+    page.get_by_role("textbox", name=re.compile("Currency")).fill("USD")
+    visitor.choose("Who billed", "openai")
+    page.get_by_role("button", name="Compare").click()
+    visitor.settle()
+    page.get_by_text("agree", exact=False).first.wait_for()
+    assert visitor.trouble() == []
 
 
 def test_live_figures_follow_the_ledger(visitor: Visitor, stage: Stage) -> None:

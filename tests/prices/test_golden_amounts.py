@@ -4,6 +4,7 @@ The arithmetic of each row is done again here with fractions, apart from the cod
 """
 
 import ast
+import re
 import tomllib
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -120,3 +121,9 @@ def test_the_file_covers_every_kind_of_rate_provider_and_currency():
     assert {row.get("tier") for row in AMOUNTS} == {None, "batch", "flex", "priority", "fast"}
     assert {row.get("book") for row in AMOUNTS} == {None, "contract", "resale"}
     assert len({row["provider"] for row in AMOUNTS}) >= 12
+
+
+def test_sixty_amounts_and_more_are_of_published_prices_with_their_date():
+    published = [row for row in AMOUNTS if "made up" not in row["source"]]
+    assert len([row for row in published if re.search(r"20\d\d-\d\d", row["source"])]) >= 60
+    assert {row["amount"].split()[1] for row in published} == {"USD", "CNY"}

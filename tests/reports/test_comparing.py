@@ -3,7 +3,9 @@
 from meter.reports.comparing import (
     Move,
     books_differ,
+    dearest,
     in_book,
+    less,
     moves,
     regrouped,
     running,
@@ -117,3 +119,22 @@ def test_sums_by_fewer_names_add_up_and_keep_what_is_unknown():
         (("b",), "EUR", 1, 1, None, None),
     ]
     assert [r.cost_nanos for r in regrouped(rows)] == [6, 1]
+
+
+def test_the_rest_of_many_groups_is_the_whole_less_those_told_apart():
+    whole = [row(("mon", "m"), 100, calls=9, input_tokens=50), row(("tue", "m"), 7, calls=1)]
+    told = [row(("mon", "a"), 60, calls=4, input_tokens=20), row(("mon", "b"), 30, calls=3)]
+    told += [row(("tue", "a"), 7, calls=1)]
+    rest = less(whole, told)
+    assert [(r.group, r.cost_nanos, r.calls, r.input_tokens) for r in rest] == [
+        (("mon", None), 10, 2, 30)
+    ]
+    found, kept = steps(told, "USD", rest=rest)
+    assert kept == ["a", "b"]
+    assert sum(step.cost_nanos or 0 for step in found) == 107
+    assert [(s.start, s.name, s.cost_nanos) for s in found if s.folded] == [("mon", None, 10)]
+
+
+def test_the_dearest_groups_come_first_and_nobody_is_none_of_them():
+    rows = [row(("a",), 1), row(("b",), 5), row((None,), 50), row(("c",), 5)]
+    assert dearest(rows, "USD", 2) == ["b", "c"]
