@@ -393,7 +393,7 @@ def statement(view: data.StatementView, tz: str) -> None:
     c = st.column_config
     table(
         pd.DataFrame([first, *rows, last],
-                     columns=["at", "kind", "of", "calls", "amount", "balance", "reason"]),
+                     columns=["at", "kind", "amount", "balance", "of", "calls", "reason"]),
         {
             "at": t("col.day"), "kind": t("col.kind"), "of": t("col.of"),
             "calls": c.NumberColumn(t("col.calls"), format="localized"),

@@ -679,6 +679,11 @@ TEXTS |= {
     ),
     "bills.files": ("The bill's files", "账单文件"),
     "bills.provider": ("Who billed", "账单方"),
+    "bills.provider.choose": ("Choose who billed", "请选择账单方"),
+    "bills.provider.missing": (
+        "found nobody chosen who billed, expected one",
+        "尚未选择账单方",
+    ),
     "bills.tolerance": ("How much money may differ", "允许的金额差异"),
     "bills.columns": ("Columns, if they are not found", "列名（无法识别时）"),
     "bills.columns.help": (

@@ -13,7 +13,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "dashboard")]
@@ -23,7 +25,11 @@ from PIL import Image, ImageColor  # noqa: E402
 from playwright.sync_api import Browser  # noqa: E402
 
 from benchmarks.ledgers import fill  # noqa: E402
+from meter.attribution import attribute  # noqa: E402
+from meter.core.calibrating import Sample  # noqa: E402
+from meter.core.money import nanos_to_text  # noqa: E402
 from meter.meter import Meter  # noqa: E402
+from meter.store.calibration import Place  # noqa: E402
 from tests.dashboard.browsing import Server, Visitor, running_browser  # noqa: E402
 
 WIDTHS = (1440, 390)
@@ -57,6 +63,7 @@ def shots(url: str) -> list[Shot]:
         Shot("budgets", "/budgets"),
         Shot("accuracy", "/accuracy"),
         Shot("bills", "/bills"),
+        Shot("bill", "/bills"),
         Shot("exports", "/exports"),
     ]
 
@@ -81,6 +88,46 @@ def much(url: str) -> None:
         meter.credits.grant("陈静", "40", reason="order 18")
         meter.keys.create("alice", name="laptop")
         meter.keys.create("alice", name="nightly job", models=["gpt-4o-mini"])
+        # So that the statement has usage too.
+        for tokens in (120_000, 400_000):
+            with attribute("alice"):
+                call = meter.reserve(
+                    provider="openai", model="gpt-4o", input_tokens=tokens, max_output_tokens=0
+                )
+                call.settle(input_tokens=tokens, output_tokens=0)
+        last_month = datetime.now(ZoneInfo(_TZ)).replace(day=1) - timedelta(days=1)
+        for subject in ("alice", "陈静"):
+            meter.invoice(subject, last_month.strftime("%Y-%m"), tz=_TZ)
+        for model, each in (("claude-sonnet-4-5", 1.08), ("gemini-2.5-flash", 0.93)):
+            provider = "anthropic" if model.startswith("claude") else "google"
+            samples = [Sample(n, round(n * each) + 12) for n in range(300, 4_000, 90)]
+            place = Place(provider, model, "text")
+            meter._ledger.calibrations.add([(place, sample) for sample in samples])
+
+
+def bill_of(url: str, folder: Path) -> None:
+    """Write a bill of OpenAI's over the last whole days, with one day dearer than it was."""
+    with Meter(url, read_only=True) as meter:
+        rows = [row for row in meter.usage(["day", "model"], provider="openai") if row.cost_nanos]
+    days = sorted({str(row.group[0]) for row in rows})[-20:-1] or [str(rows[0].group[0])]
+    lines = ["date,model,calls,cost"]
+    for place, row in enumerate(row for row in rows if row.group[0] in days):
+        nanos = (row.cost_nanos or 0) * (2 if place == 7 else 1)
+        lines.append(f"{row.group[0]},{row.group[1]},{row.calls},{nanos_to_text(nanos)}")
+    (folder / "openai.csv").write_text("\n".join(lines) + "\n")
+
+
+def compare(visitor: Visitor) -> None:
+    """Hold that bill against the ledger."""
+    visitor.page.get_by_role("radio", name="CSV").click()
+    visitor.settle()
+    visitor.choose("Bills in the folder", "openai.csv")
+    visitor.page.keyboard.press("Escape")
+    visitor.choose("Who billed", "openai")
+    visitor.page.get_by_role("textbox", name="Currency").fill("USD")
+    visitor.page.get_by_role("button", name="Compare").click()
+    visitor.page.get_by_text("Why they differ").first.wait_for()
+    visitor.settle()
 
 
 def pictures(
@@ -96,7 +143,9 @@ def pictures(
             visitor = Visitor(context.new_page(), server.address)
             for shot in wanted:
                 joined = "&" if "?" in shot.path else "?"
-                visitor.open(f"{shot.path}{joined}tz={_TZ}")
+                visitor.open(f"{shot.path}{joined}tz={'UTC' if shot.name == 'bill' else _TZ}")
+                if shot.name == "bill":
+                    compare(visitor)
                 yield f"{shot.name}-{kind}-{scheme}-{width}.png", whole(visitor, width)
                 if visitor.trouble():
                     raise SystemExit(f"found {visitor.trouble()} at {shot.path}, expected none")
@@ -108,6 +157,7 @@ def pictures(
 def whole(visitor: Visitor, width: int) -> bytes:
     """Return a picture of the whole page, however long it is."""
     page = visitor.page
+    page.evaluate("document.querySelector('[data-testid=stMain]').scrollTo(0, 0)")
     height = 900
     for _ in range(3):  # what comes into sight may make the page longer
         page.set_viewport_size({"width": width, "height": height})
@@ -147,7 +197,10 @@ def main() -> int:
         for kind, made in (("much", much), ("little", little)):
             url = f"sqlite:///{name}/{kind}.db"
             made(url)
-            server = Server(url, Path(name))
+            kept = Path(name, f"bills-{kind}")
+            kept.mkdir()
+            bill_of(url, kept)
+            server = Server(url, Path(name), dashboard_bills=str(kept))
             try:
                 wanted = [shot for shot in shots(url) if not only or shot.name in only]
                 for file, png in pictures(browser, server, kind, wanted):

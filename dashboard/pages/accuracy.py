@@ -13,6 +13,8 @@ from data import Question, Viewer
 from texts import t, value
 
 _MOST_UNSETTLED = 20
+_MOST_MODELS = 7
+"""How many models have a colour of their own in the chart: those with most calls."""
 
 
 @st.fragment(run_every=filters.every())
@@ -57,7 +59,12 @@ def _show_estimates(viewer: Viewer, asked: Question) -> None:
     with left:
         frame = pd.DataFrame(found, columns=["name", "estimated", "reported"])
         names = list(frame["name"].value_counts().index)
-        scale = charts.chosen(names, charts.colours(data.every_model()))
+        others = None
+        if len(names) > _MOST_MODELS + 1:
+            others = t("others", count=len(names) - _MOST_MODELS)
+            names = [*names[:_MOST_MODELS], others]
+            frame["name"] = frame["name"].where(frame["name"].isin(names), others)
+        scale = charts.chosen(names, charts.colours(data.every_model()), others)
         titles = {
             "name": t("col.model"), "estimated": t("col.estimated"), "reported": t("col.reported"),
         }  # fmt: skip

@@ -49,10 +49,12 @@ def _show_form(viewer: Viewer, asked: Question) -> None:
         )
         left, middle, right = st.columns(3)
         known = data.providers(viewer)
-        place = known.index(kind) if kind in known else 0
+        # A file does not say who billed, and a guess would compare it with another's calls.
+        place = known.index(kind) if kind in known else None
         provider = left.selectbox(
-            t("bills.provider"), known or [kind], index=place, accept_new_options=True
-        )
+            t("bills.provider"), known, index=place, accept_new_options=True,
+            placeholder=t("bills.provider.choose"),
+        )  # fmt: skip
         tolerance = middle.text_input(t("bills.tolerance"), value="0.01")
         currency = right.text_input(t("bills.currency"), max_chars=3, placeholder="USD")
         columns = ""
@@ -60,11 +62,14 @@ def _show_form(viewer: Viewer, asked: Question) -> None:
             columns = st.text_input(t("bills.columns"), help=t("bills.columns.help"))
         if not st.form_submit_button(t("bills.compare"), type="primary"):
             return
+    if not provider:
+        st.session_state["_reconciled"] = t("bills.provider.missing")
+        return
     try:
         contents = [(name, data.kept_bill(viewer, name)) for name in picked]
         contents += [(file.name, file.getvalue()) for file in files]
         result = data.reconcile(
-            viewer, kind, contents, provider=str(provider),
+            viewer, kind, contents, provider=provider,
             tolerance=tolerance.strip(), tz=asked.tz, columns=_pairs(columns),
             currency=currency.strip().upper() or None,
         )  # fmt: skip
@@ -126,7 +131,7 @@ def _show_result(found: Reconciled, tolerance: str) -> None:
         ),
         {
             "reason": t("col.reason"), "model": t("col.model"),
-            "amount": c.TextColumn(t("col.difference"), alignment="right"),
+            "amount": c.TextColumn(t("col.difference"), alignment="right", width=130),
             "calls": c.NumberColumn(t("col.calls"), format="localized"),
             "from": t("filter.from"), "to": t("head.until"), "what": t("col.what"),
         },

@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from meter.core.invoices import Kind, Tax, period_named
 from meter.core.monthly import MONEY, MonthlyRule, VolumeTier
@@ -13,6 +16,7 @@ from meter.core.selecting import Parties
 from meter.core.usage import Usage
 from meter.errors import InputError
 from meter.meter import Meter
+from meter.reports.adjusting import month_adjustments
 from meter.reports.invoice_documents import from_json, to_json
 from meter.reports.invoicing import Invoicing
 from meter.store.checking import check
@@ -21,6 +25,7 @@ from tests.reports.test_invoicing import (
     NOVEMBER,
     NOW_US,
     correct,
+    issue_if_any,
     settle,
 )
 from tests.store.conftest import (  # noqa: F401
@@ -303,3 +308,67 @@ def test_what_later_invoices_say_of_it_is_only_what_came_later(meter):
     assert (invoice.total_nanos, invoice.paid_nanos, invoice.due_nanos) == (
         3 * 10**9, 3 * 10**9, 0,
     )  # fmt: skip
+
+
+RULES = ((), (FREE, VOLUME), (HALF_OFF,), (FREE,))
+MONTHS = (NOVEMBER, DECEMBER, JANUARY)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["call", "call", "correct", "invoice", "void", "rules"]),
+            st.integers(0, 3),
+            st.integers(0, 30),
+        ),
+        max_size=25,
+    )
+)
+def test_with_rules_invoices_sum_to_calls_and_entries_whatever_happens(
+    migrated_sqlite: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[tuple[str, int, int]],
+):
+    path = tmp_path_factory.mktemp("machine") / "ledger.db"
+    path.write_bytes(migrated_sqlite.read_bytes())
+    with Meter(f"sqlite:///{path}", durability="process") as meter:
+        invoicing = invoicing_with(meter)
+        corrections: dict[int, int] = {}
+        for number, (step, which, tokens) in enumerate(steps, 1):
+            known = list(corrections)
+            if step == "call":
+                corrections[number] = 0
+                settle(meter, number, Usage(input_tokens=tokens, output_tokens=1),
+                       started_us=MONTHS[which % 3].start_us + number)  # fmt: skip
+            elif step == "correct" and known:
+                chosen = known[which % len(known)]
+                corrections[chosen] += 1
+                correct(meter, chosen, Usage(input_tokens=tokens, output_tokens=2),
+                        corrections[chosen])  # fmt: skip
+            elif step == "void":
+                listed = meter._ledger.invoices.listed(kind=Kind.INVOICE)
+                standing = [row.number for row in listed if row.voided_by is None]
+                if standing:
+                    invoicing.void(standing[which % len(standing)], "test", NOW_US)
+            elif step == "invoice":
+                issue_if_any(invoicing, MONTHS[which % 3])
+            elif step == "rules":
+                invoicing.monthly = RULES[which]
+        for period in (*MONTHS, period_named("2027-02", "UTC")):
+            issue_if_any(invoicing, period)
+        rows = meter._ledger.invoices.listed()
+        billed = sum(row.billed_nanos or 0 for row in meter.usage(by=()))
+        by_rules = sum(
+            line.amount_nanos
+            for month in MONTHS
+            for line in month_adjustments(
+                meter.calls(since=datetime_of(month.start_us), until=datetime_of(month.end_us)),
+                invoicing.monthly, meter._ledger.rate_card, subject="alice",
+                month_us=month.start_us,
+            )
+        )  # fmt: skip
+        assert sum(row.amount_nanos for row in rows) == billed + by_rules
+        assert balance(meter, "spend:alice") == billed
+        assert balance(meter, "receivable:alice") == by_rules
+        assert findings(meter) == []
