@@ -89,7 +89,7 @@ def much(url: str) -> None:
         meter.keys.create("alice", name="laptop")
         meter.keys.create("alice", name="nightly job", models=["gpt-4o-mini"])
         # So that the statement has usage too.
-        for tokens in (120_000, 400_000):
+        for tokens in (12_000, 40_000):
             with attribute("alice"):
                 call = meter.reserve(
                     provider="openai", model="gpt-4o", input_tokens=tokens, max_output_tokens=0
@@ -110,10 +110,12 @@ def bill_of(url: str, folder: Path) -> None:
     with Meter(url, read_only=True) as meter:
         rows = [row for row in meter.usage(["day", "model"], provider="openai") if row.cost_nanos]
     days = sorted({str(row.group[0]) for row in rows})[-20:-1] or [str(rows[0].group[0])]
-    lines = ["date,model,calls,cost"]
-    for place, row in enumerate(row for row in rows if row.group[0] in days):
-        nanos = (row.cost_nanos or 0) * (2 if place == 7 else 1)
-        lines.append(f"{row.group[0]},{row.group[1]},{row.calls},{nanos_to_text(nanos)}")
+    rows = [row for row in rows if row.group[0] in days]
+    dearest = max(rows, key=lambda row: row.cost_nanos or 0)
+    lines = ["date,model,cost"]
+    for row in rows:
+        nanos = (row.cost_nanos or 0) * (2 if row is dearest else 1)
+        lines.append(f"{row.group[0]},{row.group[1]},{nanos_to_text(nanos)}")
     (folder / "openai.csv").write_text("\n".join(lines) + "\n")
 
 

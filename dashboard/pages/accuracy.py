@@ -13,8 +13,8 @@ from data import Question, Viewer
 from texts import t, value
 
 _MOST_UNSETTLED = 20
+# How many models have a colour of their own in the chart: those with most calls.
 _MOST_MODELS = 7
-"""How many models have a colour of their own in the chart: those with most calls."""
 
 
 @st.fragment(run_every=filters.every())

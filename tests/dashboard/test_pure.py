@@ -1,5 +1,6 @@
 """What needs no ledger: numbers as texts, intervals, colours, the words of both languages."""
 
+import ast
 import math
 import string
 import sys
@@ -207,3 +208,12 @@ def test_charts_are_made_from_rows_alone() -> None:
     told = chart.to_dict()
     assert told["encoding"]["color"]["scale"]["domain"] == ["a"]
     assert "http" not in str(told).replace(told["$schema"], "")
+
+
+def test_no_page_shows_a_bare_text() -> None:
+    """Streamlit shows each expression that stands alone in a page, a docstring of a name too."""
+    for page in sorted((DASHBOARD / "pages").glob("*.py")):
+        body = ast.parse(page.read_text()).body[1:]
+        bare = [n.value.value for n in body if isinstance(n, ast.Expr)
+                and isinstance(n.value, ast.Constant)]  # fmt: skip
+        assert bare == [], page.name
