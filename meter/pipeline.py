@@ -47,8 +47,10 @@ _TRAINING: Final = "fine_tuning.jobs"
 HELD_BYTES: Final = 1_048_576
 """How much of an answer that seemed whole and goes on waits for its end; the rest is handed on."""
 
+PARTS_AT_FIRST: Final = 50
 PARTS_AT_ONCE: Final = 250
-"""How many requests of a batch are recorded in one transaction."""
+"""How many requests of a batch are recorded in one transaction: the first are rated on the thread
+that closes the call, which may be an event loop's, all others on the ledger's own."""
 
 Attributing = Attribution | Callable[[Attribution], Attribution]
 """Who pays: named by the surroundings, or by a function of what the request says."""
@@ -472,9 +474,10 @@ class OpenCall:
         store, billed = self._pipeline.store, [part for part in seen.parts if is_billed(part)]
         whole = tuple(f"{self.dialect.issuer}/{name}" for name in seen.billing_ids)
         is_complete = outcome is Outcome.COMPLETED and seen.has_all_parts
-        for start in range(0, len(billed) or is_complete, PARTS_AT_ONCE):
-            chosen = billed[start : start + PARTS_AT_ONCE]
-            is_last = start + PARTS_AT_ONCE >= len(billed)
+        later = range(PARTS_AT_FIRST, len(billed), PARTS_AT_ONCE)
+        for start in (0, *later) if billed or is_complete else ():
+            end = start + (PARTS_AT_ONCE if start else PARTS_AT_FIRST)
+            chosen, is_last = billed[start:end], end >= len(billed)
             made = [self._rated_part(part, seen, whole[0]) for part in chosen]
             cards = {card.id: card for _, pricing in made for card in pricing.cards}
             events = tuple(event for event, _ in made)

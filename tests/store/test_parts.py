@@ -177,6 +177,15 @@ def test_a_receipt_is_settled_by_a_look_after_the_last_request(engine, store):
     assert found(engine)[str(a_call(1).id)].basis == "reported"
 
 
+def test_a_batch_whose_requests_have_all_failed_settles_its_receipt(engine, store):
+    unknown = replace(a_look(1, names=(FILE,)), usage=None, basis=Basis.UNKNOWN,
+                      charge=rate(WHOLE, None, at_us=0))  # fmt: skip
+    store.settle(unknown).result(9)
+    fetch(store, is_all=True)
+    (receipt,) = calls(engine)
+    assert (receipt.basis, receipt.usage) == ("reported", Usage())
+
+
 def test_budgets_count_each_request_with_its_own_subject_and_the_whole_no_more(engine, store):
     from meter.core.budgets import Scope, ScopeKind
 
