@@ -1,17 +1,15 @@
 """Give memory that is free back to the operating system.
 
-What is loaded once leaves holes behind that the C library keeps for later: some 50 MB after the
-price lists and a tokenizer's ranks. Called by the façade once it has loaded them.
+What is loaded once leaves holes behind that the C library keeps for later: some 40 MB after the
+price lists and a tokenizer's ranks. Called by the façade for a gateway, whose process is its own.
 """
 
 import ctypes
-import gc
 import sys
 
 
 def give_back() -> None:
-    """Collect garbage, and let glibc return what it holds unused; elsewhere only the former."""
-    gc.collect()
+    """Let glibc return what it holds unused; elsewhere do nothing."""
     if not sys.platform.startswith("linux"):
         return
     try:

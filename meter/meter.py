@@ -158,21 +158,26 @@ class Meter:
 
         return AsyncMeterTransport(inner, self.pipeline)
 
-    def _warm_up(self) -> None:
-        """Load ranks and prices beside the caller, so that its first call does not wait."""
+    def _warm_up(self, *, gives_back: bool = False) -> None:
+        """Load ranks and prices beside the caller, so that its first call does not wait.
+
+        `gives_back`: the process is the gateway's own, and what is left over is returned.
+        """
         if not self._warming:
             self._warming = True
-            threading.Thread(target=self._load, name="meter-warm-up", daemon=True).start()
+            threading.Thread(
+                target=self._load, args=[gives_back], name="meter-warm-up", daemon=True
+            ).start()
 
-    def _load(self) -> None:
+    def _load(self, gives_back: bool) -> None:
         from meter.memory import give_back
         from meter.tokens.counting import count_text
 
         # One after the other, so that the second takes the room that the first has left.
-        self.prices.warm()
-        give_back()
-        count_text("warm", "o200k_base")
-        give_back()
+        for load in (self.prices.warm, lambda: count_text("warm", "o200k_base")):
+            load()
+            if gives_back:
+                give_back()
 
     # Serving
 
@@ -199,7 +204,7 @@ class Meter:
             return read_upstreams(settings.upstreams, upstreams, stored=stored)
 
         found = read()
-        self._warm_up()
+        self._warm_up(gives_back=True)
         return Gateway(self.pipeline, self._ledger, found, read)
 
     # Limits
