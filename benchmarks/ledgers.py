@@ -1,6 +1,10 @@
 """Fill a ledger with synthetic calls: months of traffic of a believable shape, quickly.
 
     .venv/bin/python benchmarks/ledgers.py sqlite:///large.db --calls 1000000 --days 90
+    .venv/bin/python benchmarks/ledgers.py sqlite:///large.db --calls 1000000 --times 10
+
+With `--times` the database itself repeats the calls, each time under other ids and for other
+subjects of about the same weight, which is ten times as quick.
 
 The calls go through the store's own batches, so entries, balances, budgets and whatever else the
 store keeps agree with them, and `meter check` holds. The same seed makes the same calls, except
@@ -16,20 +20,37 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
+
+from sqlalchemy import (
+    Connection,
+    Table,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    union_all,
+    update,
+)
 
 from meter.core import rating
 from meter.core.call import Attribution, Basis, Bound, Call, Outcome
 from meter.core.event import UsageEvent
+from meter.core.ledger import SPEND
 from meter.core.rates import RateCard, microseconds_of
 from meter.core.rating import Charge
 from meter.core.usage import Usage
 from meter.prices.book import PriceBook
 from meter.store.encoding import event_to_row
 from meter.store.engine import open_engine, write_connection
+from meter.store.latest import first_events
 from meter.store.migrating import require_current
 from meter.store.requests import Settle
-from meter.store.rollups import fold
+from meter.store.rollups import ROLLUPS, Change, fold, summed
+from meter.store.schema import balances, counters, entries, feed_portions, usage_events
 from meter.store.writing import write_batch
 
 BATCH = 5_000
@@ -127,6 +148,102 @@ def _write(engine: object, batch: list[Settle], known: set[int]) -> None:
     if wrong:
         raise RuntimeError(f"found {wrong[0]!r}, expected every call to be written")
     known |= written.route_ids
+
+
+def multiply(url: str, times: int, *, subjects: int) -> None:
+    """Repeat every call of a folded ledger without corrections, until it is there so many times.
+
+    The sums follow from the calls, so that `meter check` holds.
+    """
+    engine = open_engine(url, durability="process")
+    native = engine.dialect.name == "postgresql"
+    try:
+        with write_connection(engine) as connection:
+            for table in (usage_events, entries, feed_portions):
+                connection.exec_driver_sql(
+                    f"CREATE TABLE base_{table.name} AS SELECT * FROM {table.name}"
+                )
+            connection.exec_driver_sql("CREATE TABLE renamed (old TEXT PRIMARY KEY, new TEXT)")
+        for copy in range(1, times):
+            with write_connection(engine) as connection:
+                _repeat(connection, copy, times, subjects, native)
+        with write_connection(engine) as connection:
+            for name in ("base_usage_events", "base_entries", "base_feed_portions", "renamed"):
+                connection.exec_driver_sql(f"DROP TABLE {name}")
+            _sum_up(connection, native)
+    finally:
+        engine.dispose()
+
+
+def _repeat(connection: Connection, copy: int, times: int, subjects: int, native: bool) -> None:
+    """Add one copy of what was there in the beginning."""
+    if not native:
+        driver: Any = connection.connection.driver_connection
+        driver.create_function(
+            "copied", 2, lambda key, number: key[:15] + bytes([key[15] ^ number])
+        )
+    connection.execute(text("DELETE FROM renamed"))
+    names = [{"old": _subject(n), "new": _subject(_alike(n, copy, times, subjects))}
+             for n in range(subjects)]  # fmt: skip
+    connection.execute(text("INSERT INTO renamed VALUES (:old, :new)"), names)
+
+    def copied(table: Table, key: str, subject: str, prefix: str) -> None:
+        # The last of the sixteen bytes of an id is chance, so that it can tell the copies apart.
+        identity = f"copied({key}, {copy})"
+        if native:
+            byte = f"get_byte(uuid_send({key}), 15) # {copy}"
+            identity = f"encode(set_byte(uuid_send({key}), 15, {byte}), 'hex')::uuid"
+        told = {key: identity, subject: f"coalesce('{prefix}' || new, {subject})"}
+        columns = ", ".join(told.get(c.name, c.name) for c in table.columns)
+        named = ", ".join(table.columns.keys())
+        connection.exec_driver_sql(
+            f"INSERT INTO {table.name} ({named}) SELECT {columns} FROM base_{table.name}"
+            f" LEFT JOIN renamed ON old = substr({subject}, {len(prefix) + 1}) ORDER BY {key}"
+        )
+
+    copied(usage_events, "call_id", "subject", "")
+    copied(entries, "source_id", "debit", SPEND)
+    last = connection.scalar(select(func.max(feed_portions.c.number))) or 0
+    base = connection.execute(text("SELECT number, part, sources FROM base_feed_portions")).all()
+    parts = []
+    for number, part, sources in base:
+        again = bytearray(sources)
+        again[15::16] = bytes(last_byte ^ copy for last_byte in again[15::16])
+        parts.append({"number": last + number, "part": part, "sources": bytes(again)})
+    connection.execute(insert(feed_portions), parts)
+
+
+def _alike(number: int, copy: int, times: int, subjects: int) -> int:
+    """Return another subject of the same magnitude; those with a name of their own stay."""
+    if number < len(_NAMES):
+        return number
+    low = 1 << (number.bit_length() - 1)
+    low, high = max(low, len(_NAMES)), min(low * 2, subjects)
+    return low + (number - low + copy * (high - low) // times) % (high - low)
+
+
+def _sum_up(connection: Connection, native: bool) -> None:
+    """Make balances and rollups of all calls, as if the feed had been folded to its end."""
+    sides = union_all(
+        select(entries.c.debit.label("account"), entries.c.currency,
+               entries.c.amount_nanos.label("debits"), literal_column("0").label("credits")),
+        select(entries.c.credit, entries.c.currency, literal_column("0"), entries.c.amount_nanos),
+    ).subquery()  # fmt: skip
+    keys, amounts = (sides.c.account, sides.c.currency), (sides.c.debits, sides.c.credits)
+    sums = select(*keys, *[func.sum(amount) for amount in amounts]).group_by(*keys)
+    connection.execute(delete(balances))
+    connection.execute(insert(balances).from_select(balances.columns.keys(), sums))
+    for rollup in ROLLUPS:
+        connection.execute(delete(rollup.table))
+        chosen = summed(rollup, Change(first_events().subquery("events"), 1), native=native)
+        connection.execute(insert(rollup.table).from_select(rollup.table.columns.keys(), chosen))
+    number, part = connection.execute(
+        select(feed_portions.c.number, feed_portions.c.part)
+        .order_by(feed_portions.c.number.desc(), feed_portions.c.part.desc()).limit(1)
+    ).one()  # fmt: skip
+    standing = {"portion": number, "rollups: portion": number, "rollups: part": part + 1}
+    for name, value in standing.items():
+        connection.execute(update(counters).where(counters.c.name == name).values(value=value))
 
 
 def _subject(number: int) -> str:
@@ -250,11 +367,14 @@ def main() -> int:
     parser.add_argument("--days", type=int, default=90)
     parser.add_argument("--subjects", type=int, default=40)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--times", type=int, default=1, help="how often the calls are there")
     given = parser.parse_args()
     began = time.perf_counter()
     fill(given.url, given.calls, days=given.days, subjects=given.subjects, seed=given.seed)
-    seconds = time.perf_counter() - began
-    print(f"{given.calls:,} calls in {seconds:.1f} s, {given.calls / seconds:,.0f} a second")
+    if given.times > 1:
+        multiply(given.url, given.times, subjects=given.subjects)
+    seconds, calls = time.perf_counter() - began, given.calls * given.times
+    print(f"{calls:,} calls in {seconds:.1f} s, {calls / seconds:,.0f} a second")
     return 0
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from meter.core.monthly import Adjustment
     from meter.core.rating import ChargeLine
     from meter.core.statements import Statement
+    from meter.exports.archiving import Archived
     from meter.exports.delivering import Delivered
     from meter.exports.exporting import Exported
     from meter.exports.focus import Side
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from meter.reports.rerating import RerateRow
     from meter.store.calibration import Place
     from meter.store.keys import Keys
+    from meter.store.months import Months
     from meter.store.reads import AccuracyRow, BudgetRow, CallRow, TimingRow, UsageRow
     from meter.store.upstream_rows import StoredUpstreams
 
@@ -85,6 +87,7 @@ class Meter:
         self._ledger = Ledger(self.settings, read_only=read_only)
         self.keys: Keys = self._ledger.keys
         self.upstreams: StoredUpstreams = self._ledger.upstreams
+        self.months: Months = self._ledger.months
         self.credits = PrepaidCredit(self._ledger.credits, read_only=read_only)
         self.prices = PriceBook.bundled(self.settings.rate_files)
         self._imported = ImportedPrices(self.prices, self._ledger.price_files)
@@ -445,6 +448,37 @@ class Meter:
         )
         done = export(focus.rows(calls), table, format, target, tz=tz, progress=progress)
         return done, focus.unpriced
+
+    def archive(
+        self,
+        folder: str | Path,
+        keep_months: int = 13,
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> "Iterator[Archived]":
+        """Write each month but the last whole ones to Parquet files in a folder, and remove it.
+
+        The oldest comes first; each is yielded when its calls have left the ledger. Their sums,
+        entries, movements of credit and invoices stay. `progress` is told how many calls of a month
+        are written.
+
+        Raises: InputError when something still needs a month: calls in flight, what was not
+        invoiced yet to who is invoiced, who follows the feed and has not read so far.
+        """
+        from meter.clock import now_us
+        from meter.exports.archiving import archive
+        from meter.store.months import Month
+
+        if not Path(folder).is_dir():
+            raise InputError(f"found no folder {folder}, expected one to write the months into")
+        at_us = now_us()
+        before = Month.of(at_us)
+        for _ in range(max(keep_months, 1)):
+            before = Month.of(before.start_us - 1)
+        return archive(
+            self._invoicing(), Path(folder), before_us=before.start_us, now_us=at_us,
+            progress=progress,
+        )  # fmt: skip
 
     def export_events(
         self,

@@ -111,6 +111,7 @@ def deliver_to_file(
 ) -> Delivered:
     """Write the events of a system as JSON Lines: all, or those since the last time."""
     system, deltas = system_named(name), Deltas(customers)
+    portions = None
     after, last = 0, ledger.seal()
     if state_file is not None:
         portions = begin(ledger, state_file, f"{name} events", {})
@@ -127,8 +128,8 @@ def deliver_to_file(
         progress=progress,
         open_writer=open_writer,
     )
-    if state_file is not None:
-        end(state_file, f"{name} events", last, {})
+    if portions is not None:
+        end(ledger, portions, last)
     return Delivered(done.rows, deltas.left_out, done.target)
 
 
@@ -147,8 +148,7 @@ def deliver_by_http(
     Raises: InputError when they are refused, or not taken; the next run goes on from there.
     """
     system, deltas = system_named(name), Deltas(customers)
-    what = f"{name} events"
-    portions = begin(ledger, state_file, what, {})
+    portions = begin(ledger, state_file, f"{name} events", {})
     if portions is None:
         return Delivered(0, 0, None)
     sent = 0
@@ -159,8 +159,8 @@ def deliver_by_http(
             sent += len(batch)
             if progress is not None:
                 progress(sent)
-        end(state_file, what, portion, {})
-    end(state_file, what, portions.last, {})
+        end(ledger, portions, portion)
+    end(ledger, portions, portions.last)
     return Delivered(sent, deltas.left_out, sender.url)
 
 

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from meter.clock import new_id
 from meter.errors import InputError
 from meter.exports.exporting import Exported, Progress, export, replacing
 from meter.exports.tables import (
@@ -34,21 +35,25 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a state file says.
 
     `portion` is the last one that is wholly written, `pending` up to where the export was that
-    has begun (None: none has). `of` and `filters` are what is followed.
+    has begun (None: none has). `of` and `filters` are what is followed. `follower` is the name
+    under which the ledger keeps what was not read yet.
     """
 
     of: str
     portion: int = 0
     pending: int | None = None
     filters: dict[str, str] = {}
+    follower: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """What is to be written now: the portions (after, last]."""
+    """What is to be written now: the portions (after, last]; and the state that it is kept in."""
 
     after: int
     last: int
+    state_file: Path
+    state: State
 
 
 def follow_export(
@@ -79,7 +84,7 @@ def follow_export(
     if isinstance(target, (str, Path)):
         target = str(target).replace(PORTION, str(portions.last))
     done = export(rows, _TABLES[of], format, target, tz=tz, progress=progress)
-    end(state_file, followed, portions.last, filters)
+    end(ledger, portions, portions.last)
     return done
 
 
@@ -95,15 +100,19 @@ def begin(ledger: Ledger, state_file: Path, of: str, filters: Mapping[str, str])
             f"found portion {max(state.portion, last)} in {state_file}, expected at most "
             f"{ledger.last_portion()}: it is the state of another ledger"
         )
-    if last == state.portion:
-        return None
-    _write(state_file, State(of, state.portion, last, dict(filters)))
-    return Followed(state.portion, last)
+    follower = state.follower or new_id().hex
+    pending = None if last == state.portion else last
+    state = State(of, state.portion, pending, dict(filters), follower)
+    _write(state_file, state)
+    ledger.follow(follower, of, state.portion)
+    return None if pending is None else Followed(state.portion, last, state_file, state)
 
 
-def end(state_file: Path, of: str, last: int, filters: Mapping[str, str]) -> None:
+def end(ledger: Ledger, followed: Followed, last: int) -> None:
     """Remember that everything up to this portion is written."""
-    _write(state_file, State(of, last, None, dict(filters)))
+    state = followed.state
+    _write(followed.state_file, State(state.of, last, None, state.filters, state.follower))
+    ledger.follow(state.follower, state.of, last)
 
 
 _TABLES: dict[str, Table] = {

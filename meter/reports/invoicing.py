@@ -24,6 +24,7 @@ from meter.core.invoices import (
     credit_note,
 )
 from meter.core.monthly import MonthlyRule
+from meter.core.rates import datetime_of
 from meter.errors import ConflictingWrite, InputError
 from meter.reports.adjusting import Month, rules_in_force
 from meter.reports.charging import charge_in, lines_of
@@ -132,6 +133,38 @@ class Invoicing:
             raise InputError(f"found no invoice {number!r}, expected one of meter invoice list")
         return found[0]
 
+    def unbilled(self, since_us: int, until_us: int) -> Iterator[str]:
+        """Yield a sentence for what is to be billed yet of the calls in [since_us, until_us).
+
+        Only subjects that were ever invoiced count: where nobody issues invoices, nothing waits.
+        """
+        for subject in self.ledger.invoices.subjects():
+            known = self.ledger.invoices.listed(subject=subject, kind=Kind.INVOICE)
+            periods = [row.period for row in known if row.voided_by is None]
+            rules = _rules_of(known)
+            at_us = since_us
+            for period in [*sorted(periods, key=_bounds), None]:
+                next_us = until_us if period is None else min(max(period.start_us, at_us), until_us)
+                filters = {"subject": subject}
+                if at_us < next_us and self.ledger.count_calls(
+                    since_us=at_us, until_us=next_us, filters=filters
+                ):
+                    yield (
+                        f"found calls of {subject!r} from {_day(at_us)} to {_day(next_us)} that no "
+                        "invoice covers, expected all invoiced: issue it first"
+                    )
+                    break
+                if period is None:
+                    break
+                at_us = max(at_us, period.end_us)
+                touches = period.start_us < until_us and period.end_us > since_us
+                if touches and self._has_news(subject, period, rules.get(_bounds(period), "")):
+                    yield (
+                        f"found more of {period.name} to bill to {subject!r} than was invoiced, "
+                        "expected nothing left: issue the invoice of a later period first"
+                    )
+                    break
+
     def _numbered(self, draft: Invoice, sequence: int) -> tuple[Invoice, str]:
         invoice = replace(draft, number=f"{self.prefix}{sequence:0{_DIGITS}d}")
         return invoice, to_json(invoice)
@@ -149,6 +182,7 @@ class Invoicing:
         parts = [own]
         periods = [period]
         rules = _rules_of(known)
+        archived_us = self.ledger.months.standing()[1]
         for other in self._periods(subject, known):
             standing, voided = _of_period(known, other)
             if _bounds(other) == _bounds(period):
@@ -158,6 +192,8 @@ class Invoicing:
                     f"found {other.name} ({other.tz}) invoiced to {subject!r}, expected a "
                     f"period that does not overlap it, which {period.name} ({period.tz}) does"
                 )
+            if other.start_us < archived_us:
+                continue  # Nothing of it can have changed since.
             is_earlier = other.end_us <= period.start_us
             if (
                 is_earlier
@@ -335,3 +371,7 @@ def _rules_of(known: Collection[IssuedRow]) -> dict[tuple[int, int], str]:
 
 def _bounds(period: Period) -> tuple[int, int]:
     return period.start_us, period.end_us
+
+
+def _day(at_us: int) -> str:
+    return datetime_of(at_us).date().isoformat()

@@ -10,9 +10,12 @@ from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
+from meter.clock import now_us
 from meter.core.budgets import Budget, Hold, Scope, Standing
 from meter.core.credit import MoveKind
 from meter.core.ledger import Entry
+from meter.errors import StoreError
+from meter.store.archives import SURELY_OPEN_US, in_words
 from meter.store.budget_rows import CountedBudget, taken_by
 from meter.store.encoding import AnyRow, Row, scopes_of_row
 from meter.store.prepaid import Cause, CreditAccount, account_from_rows, burns, entries_between
@@ -55,7 +58,8 @@ class Batch:
     has the starts of the windows that were read, by budget, `recalled` what is known of windows
     without reading: spent and held. `queued` are windows that earlier calls wait for, `blocked`
     those that a call of this batch did not fit into.
-    `credit` has the prepaid credit that the batch needs, by the id of its budget.
+    `credit` has the prepaid credit that the batch needs, by the id of its budget. `closed_us` is
+    from when on months are open, None when no call needed to know.
     """
 
     runner: Runner
@@ -80,6 +84,7 @@ class Batch:
     works: set[UUID] = field(default_factory=set)
     credit: dict[str, CreditAccount] = field(default_factory=dict)
     credit_numbers: dict[UUID, int] = field(default_factory=dict)
+    closed_us: int | None = None
 
     def claim(self, call_id: UUID, *names: str) -> None:
         """Let a call bill the work of these names, unless they are claimed already."""
@@ -91,6 +96,23 @@ class Batch:
         """Return the event of a call, None when it has not ended."""
         known = self.events.get(call_id)
         return known or next(iter(self.runner.ask(self.statements.one_event, id=call_id)), None)
+
+    def is_closed(self, started_us: int) -> bool:
+        """Whether a call's month is closed; only old calls need to ask."""
+        if started_us >= now_us() - SURELY_OPEN_US:
+            return False
+        if self.closed_us is None:
+            found = self.runner.ask(self.statements.closed)
+            self.closed_us = found[0]["value"] if found else 0
+        return started_us < self.closed_us
+
+    def require_open(self, started_us: int) -> None:
+        """Raise StoreError for a call of a month that is closed."""
+        if self.is_closed(started_us):
+            raise StoreError(
+                f"found a record of a call that started at {in_words(started_us)}, expected none "
+                f"before {in_words(self.closed_us or 0)}: those months are archived"
+            )
 
     def budgets_of(self, row: AnyRow) -> list[Budget]:
         """Return the budgets that count the call of this row."""

@@ -16,6 +16,7 @@ from meter.core.call import Outcome
 from meter.core.credit import PREFIX
 from meter.core.windows import Window
 from meter.errors import ConfigError
+from meter.store.archives import gone_until, in_words
 from meter.store.encoding import AnyRow, Row, clean, is_resold, scopes_of_row
 from meter.store.engine import read_connection, write_connection
 from meter.store.latest import latest_events
@@ -218,6 +219,11 @@ def _remove(connection: Connection, budget_id: str) -> bool:
 def _count_present_window(connection: Connection, budget: Budget, now_us: int) -> None:
     """Sum what the calls of the present window took from a new budget."""
     start_us = budget.window.counted_from(now_us)
+    if start_us < (gone_us := gone_until(connection)):
+        raise ConfigError(
+            f"found a budget whose window began before {in_words(gone_us)}, expected a later one: "
+            "the calls before are archived, and it would not count them"
+        )
     events = latest_events()
     chosen = select(events).where(events.c.started_us >= start_us)
     if budget.scope.kind is ScopeKind.SUBJECT:

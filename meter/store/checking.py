@@ -1,7 +1,9 @@
 """Check every invariant of the ledger, on one state of it, in one pass over its records.
 
-What ought to hold is derived again from the stored usage and rate cards. Called by `meter check`
-and by the tests.
+What ought to hold is derived again from the stored usage and rate cards. Of archived months that
+is no longer possible: their entries still have to sum up to the balances, and no more is asked of
+them, of budget windows that began in them, and of their rollups. Called by `meter check` and by the
+tests.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,6 +28,7 @@ from meter.core.rates import RateCard
 from meter.core.rating import rate
 from meter.core.windows import Span
 from meter.errors import MeterError
+from meter.store.archives import gone_until
 from meter.store.budget_rows import CountedBudget, counted_budget_from_row, taken_by
 from meter.store.corrections import difference
 from meter.store.credit_sums import (
@@ -109,8 +112,10 @@ class _Check:
     budgets: dict[Scope, list[CountedBudget]] = field(default_factory=dict)
     spent: dict[tuple[str, int], int] = field(default_factory=dict)
     burnt: dict[UUID, int] = field(default_factory=dict)
+    gone_us: int = 0
 
     def findings(self) -> Iterator[Finding]:
+        self.gone_us = gone_until(self.connection)
         yield from self._balances()
         yield from self._holds()
         yield from self._open_calls()
@@ -243,7 +248,8 @@ class _Check:
 
     def _records(self) -> Iterator[Finding]:
         """Check every call beside its corrections and its entries, all sorted by call."""
-        events = self._rows(first_events().order_by(usage_events.c.call_id))
+        present = first_events().where(usage_events.c.started_us >= self.gone_us)
+        events = self._rows(present.order_by(usage_events.c.call_id))
         later = _Alongside(
             self._rows(select(corrections).order_by(corrections.c.call_id, corrections.c.number)),
             "call_id",
@@ -267,19 +273,30 @@ class _Check:
                 yield _moves_finding(event["call_id"], found, wanted)
             if count % _PROGRESS_EVERY == 0:
                 self.progress(count)
+        archived: set[UUID] = set()
         for row in later.rest():
+            if _chosen_us(row["call_id"]) < self.gone_us:
+                archived.add(row["id"])
+                continue
             yield Finding(
                 "corrections belong to ended calls",
                 str(row["id"]),
                 f"it corrects call {row['call_id']}, which has not ended",
             )
-        moved = {row["source_id"]: int(row["amount"]) for row in burns.rest()}
+        moved = {
+            row["source_id"]: int(row["amount"])
+            for row in burns.rest()
+            if row["at_us"] >= self.gone_us and row["source_id"] not in archived
+        }
         for source_id in sorted(moved.keys() | self.burnt.keys()):
             found, wanted = moved.get(source_id, 0), self.burnt.get(source_id, 0)
             if found != wanted:
                 yield _moves_finding(source_id, found, wanted)
         strays: dict[UUID, list[AnyRow]] = {}
         for row in posted.rest():
+            source_id = row["source_id"]
+            if source_id in archived or (row["at_us"] < self.gone_us and source_id not in owed):
+                continue
             strays.setdefault(row["source_id"], []).append(row)
         for source_id in sorted(owed.keys() | strays.keys()):
             yield from _entries_as_expected(
@@ -412,10 +429,10 @@ class _Check:
         for row in self._rows(kept.order_by(*order)):
             key = (row["budget_id"], row["window_start_us"])
             expected = left.pop(key, 0)
-            if row["spent"] != expected:
+            if row["spent"] != expected and key[1] >= self.gone_us:
                 yield _spent_finding(key, row["spent"], expected)
         for key, expected in sorted(left.items()):
-            if expected:
+            if expected and key[1] >= self.gone_us:
                 yield _spent_finding(key, 0, expected)
 
 
@@ -443,6 +460,11 @@ class _Alongside:
         while self._next is not None:
             yield self._next
             self._next = next(self._rows, None)
+
+
+def _chosen_us(identity: UUID) -> int:
+    """Return when a UUIDv7 was chosen, to the millisecond; a month is archived long after that."""
+    return (identity.int >> 80) * 1000
 
 
 def _with_outcome(event: AnyRow, version: AnyRow) -> AnyRow:

@@ -64,7 +64,7 @@ def settle_receipt(batch: Batch, call_id: UUID, shown_by: UUID, at_us: int) -> N
     does one that is written in this very batch; what a policy guessed of it is no word of its own.
     """
     known = None if call_id in batch.events else batch.event(call_id)
-    if known is None or call_id == shown_by:
+    if known is None or call_id == shown_by or batch.is_closed(known["started_us"]):
         return
     earlier = batch.runner.ask(batch.statements.corrections_of, id=call_id)
     before = earlier[-1] if earlier else known
@@ -86,7 +86,10 @@ def settle_receipt(batch: Batch, call_id: UUID, shown_by: UUID, at_us: int) -> N
 
 
 def correct(batch: Batch, row: Row) -> None:
-    """Record a correction. Raises: ConflictingWrite, StoreError when the call has no event."""
+    """Record a correction.
+
+    Raises: ConflictingWrite, StoreError when the call has no event or its month is closed.
+    """
     same = batch.runner.ask(batch.statements.one_correction, id=row["id"])
     if same:
         _require_same(same[0], row)
@@ -110,6 +113,7 @@ def correct(batch: Batch, row: Row) -> None:
 
 def apply(batch: Batch, event: AnyRow, before: AnyRow, after: Row) -> None:
     """Write the correction, the entries that lead from `before` to `after`, and the spending."""
+    batch.require_open(event["started_us"])
     if batch.runner.put(batch.statements.add_correction, [after]) != 1:
         raise Interrupted("found a correction written by another process at the same time")
     batch.corrected.append(after["id"])

@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 from meter.core.credit import MoveKind
 from meter.core.statements import Movement, Statement, statement
 from meter.errors import InputError
+from meter.store.archives import gone_until, in_words
 from meter.store.encoding import clean
-from meter.store.grouping import dimensions_of
+from meter.store.grouping import TIMES, dimensions_of
 from meter.store.schema import credit_grants, credit_moves, routes, usage_events
 
 GROUPS = ("hour", "day", "week", "month", "model", "provider", "endpoint", "key")
@@ -31,7 +32,8 @@ def statement_of(
 ) -> Statement:
     """Return the statement of one account over [since_us, until_us).
 
-    Raises: InputError for a name that usage cannot be summed by, ConfigError for an unknown zone.
+    Raises: InputError for a name that usage cannot be summed by, and where only calls that were
+    archived could tell; ConfigError for an unknown zone.
     """
     for name in by:
         if name not in GROUPS:
@@ -100,9 +102,10 @@ def _usage(
             moves.at_us.label("started_us"), moves.amount_nanos, moves.call_id,
             usage_events.c.key_id, routes.c.provider, routes.c.endpoint,
             routes.c.model_requested, routes.c.model_served,
+            usage_events.c.call_id.label("known_id"),
         )
-        .join(usage_events, usage_events.c.call_id == moves.call_id)
-        .join(routes, routes.c.id == usage_events.c.route_id)
+        .outerjoin(usage_events, usage_events.c.call_id == moves.call_id)
+        .outerjoin(routes, routes.c.id == usage_events.c.route_id)
         .where(within, moves.kind == MoveKind.USAGE.value)
         .subquery()
     )  # fmt: skip
@@ -111,6 +114,13 @@ def _usage(
     ).one()
     if first_us is None:
         return []
+    if not TIMES.keys() >= set(by) and (gone_us := gone_until(connection)):
+        archived = select(used.c.call_id).where(used.c.known_id.is_(None)).limit(1)
+        if connection.execute(archived).first() is not None:
+            raise InputError(
+                f"found credit used by calls before {in_words(gone_us)}, which are archived, "
+                f"expected to sum it by {', '.join(TIMES)}, or a later beginning"
+            )
     dimensions = dimensions_of(by, used, tz, first_us, last_us)
     columns = [column for dimension in dimensions for column in dimension.columns]
     chosen = select(

@@ -48,7 +48,11 @@ def moved_by_people(connection: Connection) -> dict[UUID, Posted]:
 def usage_by_source() -> Any:
     """Return the SELECT of what calls and corrections moved, by source, in order."""
     return (
-        select(credit_moves.c.source_id, func.sum(credit_moves.c.amount_nanos).label("amount"))
+        select(
+            credit_moves.c.source_id,
+            func.sum(credit_moves.c.amount_nanos).label("amount"),
+            func.min(credit_moves.c.at_us).label("at_us"),
+        )
         .where(credit_moves.c.kind == MoveKind.USAGE.value)
         .group_by(credit_moves.c.source_id)
         .order_by(credit_moves.c.source_id)

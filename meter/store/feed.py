@@ -7,7 +7,8 @@ at a time, into a portion with the next number. Whoever keeps the number of the 
 read, its watermark, reads those after it and has each record exactly once.
 
 A record costs 16 bytes in the feed, and a transaction with one record some 20 more until sealed.
-Called by the writes, which add arrivals, and by what reads changes.
+Portions that everyone has read can be trimmed; followers from outside say how far they are.
+Called by the writes, which add arrivals, by what reads changes, and by the maintenance.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,14 +17,17 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, delete, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from meter.errors import InputError
 from meter.store.encoding import Row
 from meter.store.engine import read_connection, write_connection
-from meter.store.schema import counters, feed_arrivals, feed_portions
+from meter.store.schema import counters, feed_arrivals, feed_portions, followers
 
 _ARRIVALS_AT_ONCE = 5_000
 _SOURCES_IN_A_PART = 500
 _ID_BYTES = 16
 _PORTION = "portion"
+_TRIMMED = "feed: trimmed"
+_PORTIONS_AT_ONCE = 1_000
 
 
 def arrival_rows(sources: Sequence[UUID]) -> list[Row]:
@@ -84,9 +88,51 @@ def take_number(connection: Connection, name: str, step: int) -> int:
 
 def last_portion(engine: Engine) -> int:
     """Return the number of the last portion, 0 when nothing was ever sealed."""
-    chosen = select(counters.c.value).where(counters.c.name == _PORTION)
     with read_connection(engine) as connection:
-        return int(connection.execute(chosen).scalar() or 0)
+        return _standing(connection, _PORTION)
+
+
+def trim(engine: Engine, last: int) -> int:
+    """Remove the portions up to this one, some at a time; return how many rows they were.
+
+    Whoever calls knows that nobody will read them. Raises: StoreUnavailable.
+    """
+    removed = 0
+    while True:
+        with write_connection(engine) as connection:
+            first = connection.execute(select(func.min(feed_portions.c.number))).scalar()
+            if first is None or first > last:
+                return removed
+            until = min(last, first + _PORTIONS_AT_ONCE - 1)
+            step = until - take_number(connection, _TRIMMED, 0)
+            take_number(connection, _TRIMMED, max(step, 0))
+            gone = delete(feed_portions).where(feed_portions.c.number <= until)
+            removed += connection.execute(gone).rowcount
+
+
+def note_follower(engine: Engine, name: str, following: str, portion: int, now_us: int) -> None:
+    """Note how far a follower has read: what comes after that is kept for it."""
+    native = engine.dialect.name == "postgresql"
+    insert_into = postgresql.insert if native else sqlite.insert
+    row = {"name": name, "following": following, "portion": portion, "seen_us": now_us}
+    made = insert_into(followers).values(row)
+    noted = made.on_conflict_do_update(index_elements=[followers.c.name], set_=row)
+    with write_connection(engine) as connection:
+        connection.execute(noted)
+
+
+def forget_follower(engine: Engine, name: str) -> bool:
+    """Keep nothing any more for a follower; return whether there was one."""
+    with write_connection(engine) as connection:
+        gone = connection.execute(delete(followers).where(followers.c.name == name))
+        return gone.rowcount > 0
+
+
+def slowest_follower(connection: Connection) -> tuple[str, str, int] | None:
+    """Return the name of who has read least, what it follows, and how far; None: nobody reads."""
+    chosen = select(followers.c.name, followers.c.following, followers.c.portion)
+    row = connection.execute(chosen.order_by(followers.c.portion).limit(1)).first()
+    return None if row is None else (row.name, row.following, int(row.portion))
 
 
 def sources_between(
@@ -94,8 +140,14 @@ def sources_between(
 ) -> Iterator[tuple[int, list[UUID]]]:
     """Yield the sources of the portions in (after, last] in their order, some hundreds at a time.
 
-    Each comes with the number of its portion.
+    Each comes with the number of its portion. Raises: InputError when some were trimmed.
     """
+    trimmed = _standing(connection, _TRIMMED)
+    if after < min(trimmed, last):
+        raise InputError(
+            f"found the watermark {after}, expected {trimmed} or a later one: the portions of the "
+            "feed up to there were trimmed, so that what they told cannot be followed any more"
+        )
     # Portions begin at 1 and parts at 0.
     for number, _, sources in parts_after(connection, after + 1, -1):
         if number > last:
@@ -138,6 +190,11 @@ def count_sources(engine: Engine, after: int, last: int) -> int:
     chosen = select(length).where(feed_portions.c.number > after, feed_portions.c.number <= last)
     with read_connection(engine) as connection:
         return int(connection.execute(chosen).scalar_one()) // _ID_BYTES
+
+
+def _standing(connection: Connection, name: str) -> int:
+    chosen = select(counters.c.value).where(counters.c.name == name)
+    return int(connection.execute(chosen).scalar() or 0)
 
 
 def _cut(sources: bytes) -> list[bytes]:

@@ -114,6 +114,12 @@ class Invoices:
         with read_connection(self._engine) as connection:
             return [_issued_row(row) for row in connection.execute(chosen)]
 
+    def subjects(self) -> list[str]:
+        """Return who was ever invoiced, sorted. Raises: StoreUnavailable."""
+        chosen = select(invoices.c.subject).distinct().order_by(invoices.c.subject)
+        with read_connection(self._engine) as connection:
+            return list(connection.execute(chosen).scalars())
+
     def billed_periods(self, subject: str) -> list[Period]:
         """Return each period of which something was billed to the subject, oldest first."""
         columns = [

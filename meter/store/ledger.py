@@ -29,6 +29,7 @@ from meter.store.invoices import Invoices
 from meter.store.keys import Keys
 from meter.store.ledger_store import LedgerStore
 from meter.store.migrating import current_revision, head_revision, require_current
+from meter.store.months import Months
 from meter.store.owned import OwnedObjects
 from meter.store.price_files import PriceFiles
 from meter.store.read_only import SENTENCE, ReadOnlyStore
@@ -83,6 +84,7 @@ class Ledger:
                 self.credits.lapse(now_us())
             self.upstreams = StoredUpstreams(self._engine)
             self.invoices = Invoices(self._engine)
+            self.months = Months(self._engine)
         except BaseException:
             self._engine.dispose()
             raise
@@ -259,6 +261,10 @@ class Ledger:
     def seal(self) -> int:
         """Put what is committed into the feed; return the number of its last portion."""
         return feed.seal(self._engine)
+
+    def follow(self, name: str, following: str, portion: int) -> None:
+        """Note how far a follower of the feed has read."""
+        feed.note_follower(self._engine, name, following, portion, now_us())
 
     def last_portion(self) -> int:
         """Return the number of the last portion of the feed, 0 when there is none."""

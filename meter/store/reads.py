@@ -18,6 +18,7 @@ from meter.core.rates import RateCard
 from meter.core.rating import Charge, ChargeLine
 from meter.core.usage import Usage
 from meter.errors import InputError
+from meter.store.archives import require_present
 from meter.store.budget_rows import BudgetRow, budgets, remove_budget, set_budget, standing
 from meter.store.encoding import (
     AnyRow,
@@ -173,7 +174,8 @@ def calls(
     are exact: subject, model, provider, endpoint, key, outcome, basis, tag ("team=search"), id;
     but `search` finds a part of subject, model, key, response id or path.
 
-    Raises: InputError for a filter or a state that is not one of these, StoreUnavailable.
+    Raises: InputError for a filter or a state that is not one of these, and where calls of the
+    interval were archived; StoreUnavailable.
     """
     wanted = {name: text for name, text in filters.items() if text is not None}
     if state not in _STATES:
@@ -198,7 +200,7 @@ def calls(
         )
         for table, make in tables
     ]
-    return _stream_calls(engine, chosen, limit)
+    return _stream_calls(engine, chosen, limit, since_us)
 
 
 def unsettled(engine: Engine, *, until_us: int) -> Iterator[CallRow]:
@@ -250,9 +252,11 @@ def _stream_calls(
     engine: Engine,
     chosen: Sequence[tuple[Select[Any], Callable[[AnyRow], CallRow]]],
     limit: int | None,
+    since_us: int | None,
 ) -> Iterator[CallRow]:
     left = limit
     with read_connection(engine) as connection:
+        require_present(connection, since_us)
         for statement, make in chosen:
             if left is not None:
                 statement = statement.limit(left)
@@ -275,6 +279,7 @@ def count_calls(
     wanted = {name: text for name, text in filters.items() if text is not None}
     counted = select(func.count()).where(where(events, since_us, until_us, wanted))
     with read_connection(engine) as connection:
+        require_present(connection, since_us)
         return int(connection.execute(counted).scalar_one())
 
 
@@ -347,8 +352,9 @@ def accuracy(
     if limit is not None:
         statement = statement.order_by(events.c.started_us.desc()).limit(limit)
     errors: dict[tuple[str, str | None, str], array[float]] = {}
-    with read_connection(engine) as connection, connection.execute(statement) as found:
-        for provider, name, endpoint, estimated, reported in found:
+    with read_connection(engine) as connection:
+        require_present(connection, since_us)
+        for provider, name, endpoint, estimated, reported in connection.execute(statement):
             group = errors.setdefault((provider, name, endpoint), array("d"))
             group.append(abs(estimated - reported) / reported)
     rows = []
@@ -392,8 +398,9 @@ def timings(
     ).execution_options(yield_per=_AT_ONCE)
     took: dict[tuple[str, str | None], list[int]] = {}
     began: dict[tuple[str, str | None], list[int]] = {}
-    with read_connection(engine) as connection, connection.execute(statement) as found:
-        for provider, model, duration_us, first_byte_us, streaming in found:
+    with read_connection(engine) as connection:
+        require_present(connection, since_us)
+        for provider, model, duration_us, first_byte_us, streaming in connection.execute(statement):
             took.setdefault((provider, model), []).append(duration_us)
             if streaming and first_byte_us is not None:
                 began.setdefault((provider, model), []).append(first_byte_us)

@@ -12,51 +12,69 @@ Called by the ledger, the reads and the check.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain
+from itertools import chain, islice
+from operator import add
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     ColumnElement,
     Connection,
     Engine,
     FromClause,
+    LargeBinary,
     Select,
     Table,
+    any_,
+    bindparam,
     cast,
     column,
+    extract,
     func,
     literal_column,
     or_,
     select,
     true,
     tuple_,
+    type_coerce,
     union_all,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 
+from meter.core.windows import Span, Window
+from meter.store.archives import gone_until
 from meter.store.encoding import Row
-from meter.store.engine import read_connection, write_connection
+from meter.store.engine import on_cursor, read_connection, write_connection
 from meter.store.feed import parts_after, seal_some, take_number, unsealed
 from meter.store.latest import corrected_events, first_events, latest_events
+from meter.store.prepared import Runner
 from meter.store.schema import (
     corrections,
     counters,
+    usage_days,
     usage_events,
     usage_hours,
     usage_key_days,
     usage_subject_days,
     usage_subject_hours,
+    usage_subject_months,
     usage_tag_days,
 )
+from meter.store.statements import statements_for
 from meter.store.summing import NAMES, currencies_of, sums_of
 
+_MONTHS: Final = Window(Span.MONTH, "UTC")
 HOUR_US: Final = 3_600_000_000
 DAY_US: Final = 24 * HOUR_US
 
-AT_ONCE: Final = 500
-"""How many records one statement takes; a part of the feed has no more."""
+AT_ONCE: Final = 5_000
+"""How many records one statement takes."""
+
+_PARTS_AT_ONCE: Final = 10
+"""How many parts of the feed are folded in one transaction, where there are so many: what calls of
+the same hour and day have in common is then added once."""
 
 _SEALED_AT_ONCE: Final = 100
 """How many transactions of arrivals one portion takes that a fold seals."""
@@ -75,11 +93,24 @@ _NONE: Final[ColumnElement[Any]] = literal_column("''")
 
 @dataclass(frozen=True, slots=True)
 class Rollup:
-    """One table of sums: its interval, its keys by the names that sums are grouped by."""
+    """One table of sums: its interval, its keys by the names that sums are grouped by.
+
+    `step_us` None is a month UTC. A `finer` one has the same sums of shorter intervals.
+    """
 
     table: Table
-    step_us: int
+    step_us: int | None
     keys: tuple[tuple[str, str], ...]
+    finer: Table | None = None
+
+    def bounds(self, at_us: int) -> tuple[int, int]:
+        """Return the interval [start, end) that holds a moment."""
+        if self.step_us is None:
+            start_us, end_us = _MONTHS.bounds(at_us)
+            assert end_us is not None
+            return start_us, end_us
+        start_us = at_us // self.step_us * self.step_us
+        return start_us, start_us + self.step_us
 
     @property
     def is_by_tag(self) -> bool:
@@ -87,13 +118,15 @@ class Rollup:
         return self.table is usage_tag_days
 
 
+_WHO: Final = (
+    ("provider", "provider"), ("issuer", "issuer"), ("endpoint", "endpoint"), ("model", "model"),
+    ("model_served", "model_served"),
+)  # fmt: skip
+
 ROLLUPS: Final = (
-    Rollup(
-        usage_hours,
-        HOUR_US,
-        (("provider", "provider"), ("issuer", "issuer"), ("endpoint", "endpoint"),
-         ("model", "model"), ("model_served", "model_served")),
-    ),
+    Rollup(usage_days, DAY_US, _WHO, finer=usage_hours),
+    Rollup(usage_hours, HOUR_US, _WHO),
+    Rollup(usage_subject_months, None, (("subject", "subject"),), finer=usage_subject_days),
     Rollup(
         usage_subject_days,
         DAY_US,
@@ -112,7 +145,7 @@ ROLLUPS: Final = (
         (("tag_name", "tag_name"), ("tag_value", "tag_value"), ("model", "model")),
     ),
 )  # fmt: skip
-"""Every rollup, the one to prefer first."""
+"""Every rollup, the one to prefer first; those with a finer one only where they need no edges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +161,7 @@ def fold(
 ) -> int:
     """Add what was committed to the rollups; return how many records were folded.
 
-    Part by part, each in a short transaction of its own, at most `most` records (None: all).
+    Some parts at a time, in a short transaction, until there are `most` records (None: all).
     `on_part` gets the number folded so far. Raises: StoreUnavailable.
     """
     folded = 0
@@ -143,33 +176,35 @@ def fold(
 
 
 def _fold_part(engine: Engine) -> int:
-    """Fold the next part of the feed, sealing arrivals when there is none; return its size.
+    """Fold the next parts of the feed, sealing arrivals when there is none; return their size.
 
     What is summed never changes, so the sums are made before the ledger is locked, and only added
     while it is.
     """
     while True:
         with read_connection(engine) as connection:
-            reached = _reached(connection)
+            before = reached(connection)
             # Counters begin at 0, which must mean that part 0 of portion 0 is behind us.
-            found = next(parts_after(connection, reached[0], reached[1] - 1), None)
-            added = [] if found is None else _sums(connection, found[2])
-        if found is None:
+            behind = parts_after(connection, before[0], before[1] - 1)
+            found = list(islice(behind, _PARTS_AT_ONCE))
+            sources = [source for _, _, of_part in found for source in of_part]
+            added = _sums(connection, sources) if sources else []
+        if not found:
             with write_connection(engine) as connection:
-                before = _reached(connection)
+                now = reached(connection)
                 seal_some(connection, at_once=_SEALED_AT_ONCE)
-                if next(parts_after(connection, before[0], before[1] - 1), None) is None:
+                if next(parts_after(connection, now[0], now[1] - 1), None) is None:
                     return 0
             continue
-        number, part, sources = found
+        number, part, _ = found[-1]
         with write_connection(engine) as connection:
             standing = take_number(connection, _PORTION, 0), take_number(connection, _PART, 0)
-            if standing != reached:
+            if standing != before:
                 continue  # Another process has folded this part meanwhile.
             for rollup, rows in added:
                 _add(connection, rollup, rows)
-            take_number(connection, _PORTION, number - reached[0])
-            take_number(connection, _PART, part + 1 - reached[1])
+            take_number(connection, _PORTION, number - before[0])
+            take_number(connection, _PART, part + 1 - before[1])
         return len(sources)
 
 
@@ -179,16 +214,20 @@ def _sums(connection: Connection, sources: Sequence[UUID]) -> list[tuple[Rollup,
     changed = changes(connection, sources)
     found = []
     for rollup in ROLLUPS:
-        keys = [column.name for column in rollup.table.c if column.name not in NAMES]
-        rows: dict[tuple[Any, ...], Row] = {}
+        names = rollup.table.columns.keys()
+        keys = len(names) - len(NAMES)
+        rows: dict[tuple[Any, ...], list[int]] = {}
         for change in changed:
-            for row in connection.execute(summed(rollup, change, native=native)).mappings():
-                key = tuple(row[name] for name in keys)
-                known = rows.setdefault(key, {name: row[name] for name in keys})
-                for name in NAMES:
-                    known[name] = known.get(name, 0) + int(row[name])
+            for row in connection.execute(summed(rollup, change, native=native)):
+                # PostgreSQL sums to a decimal.
+                key = int(row[0]), *row[1:keys]
+                sums = [int(value) for value in row[keys:]]
+                known = rows.get(key)
+                rows[key] = sums if known is None else list(map(add, known, sums))
         # In one order, so that two processes cannot wait for each other.
-        found.append((rollup, [rows[key] for key in sorted(rows)]))
+        found.append(
+            (rollup, [dict(zip(names, (*k, *rows[k]), strict=True)) for k in sorted(rows)])
+        )
     return found
 
 
@@ -201,8 +240,10 @@ def changes(connection: Connection, sources: Sequence[UUID]) -> list[Change]:
 
 
 def _changes(connection: Connection, ids: list[UUID]) -> list[Change]:
-    anew = Change(_first(usage_events.c.call_id.in_(ids)), 1)
-    chosen = select(corrections.c.call_id, corrections.c.number).where(corrections.c.id.in_(ids))
+    native = connection.dialect.name == "postgresql"
+    anew = Change(_first(_among(usage_events.c.call_id, ids, native=native)), 1)
+    named = _among(corrections.c.id, ids, native=native)
+    chosen = select(corrections.c.call_id, corrections.c.number).where(named)
     corrected = connection.execute(chosen).all()
     if not corrected:
         return [anew]
@@ -211,10 +252,20 @@ def _changes(connection: Connection, ids: list[UUID]) -> list[Change]:
     replaced = tuple_(corrections.c.call_id, corrections.c.number).in_(later)
     return [
         anew,
-        Change(corrected_events(corrections.c.id.in_(ids)), 1),
+        Change(corrected_events(named), 1),
         *([Change(corrected_events(replaced), -1)] if later else []),
         *([Change(_first(usage_events.c.call_id.in_(first)), -1)] if first else []),
     ]
+
+
+def _among(column: ColumnElement[UUID], ids: list[UUID], *, native: bool) -> ColumnElement[bool]:
+    """Return the condition that a column is one of the ids, with as little work for each as can be.
+
+    PostgreSQL takes them as one parameter, SQLite as bytes that nothing converts.
+    """
+    if native:
+        return column == any_(bindparam(None, ids, type_=postgresql.ARRAY(postgresql.UUID())))
+    return type_coerce(column, LargeBinary).in_([source.bytes for source in ids])
 
 
 def _first(condition: ColumnElement[bool]) -> FromClause:
@@ -242,8 +293,7 @@ def keys_of(
     The start of the interval, the keys, the currencies; "" where a call has none. `native` says
     that the database is PostgreSQL.
     """
-    step: ColumnElement[int] = literal_column(str(rollup.step_us))
-    start = events.c.started_us // step * step
+    start = _start_of(rollup, events.c.started_us, native=native)
     model = func.coalesce(events.c.model_requested, events.c.model_served)
     names: dict[str, ColumnElement[Any]] = {"model": model}
     source: FromClause = events
@@ -264,6 +314,22 @@ def keys_of(
     return [start.label("started_us"), *columns, *currencies], source
 
 
+def _start_of(rollup: Rollup, at_us: ColumnElement[int], *, native: bool) -> ColumnElement[int]:
+    """Return where the interval begins that holds a moment."""
+    if rollup.step_us is not None:
+        step: ColumnElement[int] = literal_column(str(rollup.step_us))
+        return at_us // step * step
+    million: ColumnElement[int] = literal_column("1000000")
+    if not native:
+        start = func.unixepoch(
+            at_us // million, literal_column("'unixepoch'"), literal_column("'start of month'")
+        )
+        return start * million
+    at = func.timezone(literal_column("'UTC'"), func.to_timestamp(at_us // million))
+    month = func.date_trunc(literal_column("'month'"), at)
+    return cast(extract("epoch", month), BigInteger) * million
+
+
 def summed(rollup: Rollup, change: Change, *, native: bool) -> Select[Any]:
     """Return a SELECT of what a change adds to a rollup, in the columns of its table."""
     keys, source = keys_of(rollup, change.events, native=native)
@@ -275,26 +341,24 @@ def _add(connection: Connection, rollup: Rollup, rows: list[Row]) -> None:
     """Add rows to a rollup."""
     if not rows:
         return
-    native = connection.dialect.name == "postgresql"
-    table = rollup.table
-    made = (postgresql if native else sqlite).insert(table)
-    added = {name: table.c[name] + made.excluded[name] for name in NAMES}
-    upsert = made.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=added)
-    connection.execute(upsert, rows)
+    with on_cursor(connection) as cursor:
+        runner = Runner(cursor, native=connection.dialect.name == "postgresql")
+        runner.put(statements_for(connection.dialect).add_to[rollup.table.name], rows)
 
 
 def rollups_that_differ(connection: Connection) -> Iterator[tuple[str, str]]:
     """Yield each rollup's first row that is not the sum of its calls, with what is wrong.
 
     In the connection's snapshot: the rollup, less all calls as they are now known, more what is
-    not folded yet, is nothing.
+    not folded yet, is nothing. Only of months whose calls are not archived.
     """
     native = connection.dialect.name == "postgresql"
+    gone_us = gone_until(connection)
     tail = changes(connection, list(_all_beyond(connection)))
     for rollup in ROLLUPS:
         names = [known.name for known in rollup.table.c]
         keys = [name for name in names if name not in NAMES]
-        parts = [*_kept_less_known(rollup, native=native)]
+        parts = [*_kept_less_known(rollup, gone_us, native=native)]
         parts += [summed(rollup, change, native=native) for change in tail]
         # By their bare names: to look up the columns of a union takes longer than to ask for them.
         both = union_all(*parts).subquery("both")
@@ -313,20 +377,24 @@ def rollups_that_differ(connection: Connection) -> Iterator[tuple[str, str]]:
 
 
 @cache
-def _kept_less_known(rollup: Rollup, *, native: bool) -> tuple[Select[Any], Select[Any]]:
+def _kept_less_known(
+    rollup: Rollup, gone_us: int, *, native: bool
+) -> tuple[Select[Any], Select[Any]]:
     """Return the rows of a rollup, and what all calls as they are now known take from them."""
-    known = summed(rollup, Change(latest_events(), -1), native=native)
-    return select(*rollup.table.c), known
+    events = latest_events()
+    present = select(events).where(events.c.started_us >= gone_us).subquery("events")
+    known = summed(rollup, Change(present, -1), native=native)
+    return select(*rollup.table.c).where(rollup.table.c.started_us >= gone_us), known
 
 
 def _all_beyond(connection: Connection) -> Iterator[UUID]:
-    portion, part = _reached(connection)
+    portion, part = reached(connection)
     parts = (sources for _, _, sources in parts_after(connection, portion, part - 1))
     for sources in chain(parts, unsealed(connection)):
         yield from sources
 
 
-def _reached(connection: Connection) -> tuple[int, int]:
+def reached(connection: Connection) -> tuple[int, int]:
     """Return how far the feed is folded: the portion, and how many of its parts."""
     chosen = select(counters.c.name, counters.c.value).where(counters.c.name.in_((_PORTION, _PART)))
     standing = {row.name: int(row.value) for row in connection.execute(chosen)}

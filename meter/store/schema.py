@@ -7,6 +7,7 @@ ones before them.
 """
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     CheckConstraint,
     Column,
@@ -17,12 +18,13 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    event,
     text,
 )
 
 from meter.store.types import Id
 
-HEAD_REVISION = "0011"
+HEAD_REVISION = "0012"
 """The migration that this release's code is written for (a test compares it with the folder)."""
 
 metadata = MetaData(
@@ -113,8 +115,11 @@ usage_events = Table(
     Index(None, "started_us"),
     Index(None, "subject", "started_us"),
     sqlite_with_rowid=False,
+    postgresql_partition_by="RANGE (call_id)",
 )
 """One immutable row for each call that ended, with its route; see `latest` for both together.
+
+On PostgreSQL a parent of one table for each month (see `months`), and of one for the rest.
 
 `duration_us` and `first_byte_after_us` count from the start. `operation_id` null: the call's own
 id. The usage is in the five token columns and in `other_units` (JSON of the quantities without a
@@ -123,6 +128,17 @@ when nobody saw the call's end and the sweep wrote the row. `bound_cost_nanos` i
 of the charge, of its rate card where it has none. `list_nanos` and `billed_nanos` are null where
 the route names no card of that price book: the amount is the cost then.
 """
+
+REST = "usage_events_rest"
+"""The partition of all calls whose month has no table of its own."""
+
+event.listen(
+    usage_events,
+    "after_create",
+    DDL(f"CREATE TABLE {REST} PARTITION OF usage_events DEFAULT").execute_if(  # type: ignore[no-untyped-call]
+        dialect="postgresql"
+    ),
+)
 
 routes = Table(
     "routes",
@@ -468,6 +484,17 @@ feed_portions = Table(
 )
 """The feed: sources by the portion in which they were found committed; 16 bytes each, sorted."""
 
+followers = Table(
+    "followers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("portion", BigInteger, nullable=False),
+    Column("seen_us", BigInteger, nullable=False),
+    Column("following", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Who reads the feed from outside, and how far each has come: nothing behind that is trimmed."""
+
 upstreams = Table(
     "upstreams",
     metadata,
@@ -558,11 +585,16 @@ _SUMS = (
     "unknown", "unmetered", "failed", "refused",
 )  # fmt: skip
 
-usage_hours = _rollup("usage_hours", "provider", "issuer", "endpoint", "model", "model_served")
+_WHO = ("provider", "issuer", "endpoint", "model", "model_served")
+
+usage_hours = _rollup("usage_hours", *_WHO)
 """Sums of each hour UTC by provider, issuer, endpoint and models.
 
 `model` is the one that was asked for, else the one that served.
 """
+
+usage_days = _rollup("usage_days", *_WHO)
+"""The same of each day UTC."""
 
 usage_subject_days = _rollup("usage_subject_days", "subject", "provider", "model", "model_served")
 """Sums of each day UTC by subject, provider and models."""
@@ -570,8 +602,20 @@ usage_subject_days = _rollup("usage_subject_days", "subject", "provider", "model
 usage_subject_hours = _rollup("usage_subject_hours", "subject")
 """Sums of each hour UTC by subject, for the days of zones that begin inside a day UTC."""
 
+usage_subject_months = _rollup("usage_subject_months", "subject")
+"""Sums of each month UTC by subject."""
+
 usage_key_days = _rollup("usage_key_days", "key_id", "subject", "model")
 """Sums of each day UTC by key, subject and model."""
 
 usage_tag_days = _rollup("usage_tag_days", "tag_name", "tag_value", "model")
 """Sums of each day UTC by tag and model: a call counts in each of its tags."""
+
+rollups = {
+    table.name: table
+    for table in (
+        usage_days, usage_hours, usage_subject_months, usage_subject_days, usage_subject_hours,
+        usage_key_days, usage_tag_days,
+    )
+}  # fmt: skip
+"""Every table of sums, by its name."""

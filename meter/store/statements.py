@@ -3,6 +3,7 @@
 Called by the batch and the sweep. Knows columns, not their meaning.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 
+from meter.store.archives import closed_statement
 from meter.store.latest import first_events
 from meter.store.prepared import ROWS, Prepared
 from meter.store.schema import (
@@ -44,6 +46,7 @@ from meter.store.schema import (
     holds,
     open_calls,
     rate_cards,
+    rollups,
     routes,
     usage_events,
 )
@@ -64,6 +67,8 @@ class Statements:
     those whose keys the arrays [budget_ids] and [starts_us] name."""
     windows_from: Prepared
     """The windows of budget [budget_id] that start at [from_us] or later."""
+    closed: Prepared
+    """The moment before which months are closed; no row when none are."""
     add_windows: Prepared
     add_cards: Prepared
     add_routes: Prepared
@@ -101,6 +106,8 @@ class Statements:
     move_credit: Prepared
     """Adds [add_left] to what is left of grant [of_grant]."""
     add_credit_moves: Prepared
+    add_to: Mapping[str, Prepared]
+    """Adds rows to a rollup, by its name."""
 
 
 _KNOWN: dict[str, Statements] = {}
@@ -118,7 +125,8 @@ def _statements(dialect: Dialect) -> Statements:
     insert: Any = postgresql.insert if native else sqlite.insert
 
     def prepare(**statements: Executable) -> Statements:
-        return Statements(**{name: Prepared(s, dialect) for name, s in statements.items()})
+        prepared = {name: Prepared(s, dialect) for name, s in statements.items()}
+        return Statements(**prepared, add_to=added)
 
     def insert_rows(table: Table) -> Any:
         return insert(table).from_select(*_records(table)) if native else insert(table)
@@ -149,6 +157,9 @@ def _statements(dialect: Dialect) -> Statements:
         )
     moved = insert_rows(balances)
     prefix = bindparam("prefix", type_=Text)
+    added = {
+        name: Prepared(_add_to(insert_rows(table)), dialect) for name, table in rollups.items()
+    }
     return prepare(
         budgets_in=select(budgets).where(among(budgets.c.scope_value, "values")),
         open_in=select(
@@ -167,6 +178,7 @@ def _statements(dialect: Dialect) -> Statements:
             budget_windows.c.budget_id == bindparam("budget_id"),
             budget_windows.c.window_start_us >= bindparam("from_us"),
         ),
+        closed=closed_statement(),
         add_windows=add(budget_windows),
         add_cards=add(rate_cards),
         add_routes=add(routes),
@@ -228,6 +240,15 @@ def _statements(dialect: Dialect) -> Statements:
         .values(left_nanos=credit_grants.c.left_nanos + bindparam("add_left")),
         add_credit_moves=add(credit_moves),
     )
+
+
+def _add_to(rows: Any) -> Any:
+    """Return what adds rows to those of the same key: every sum is a number that is not the key."""
+    table = rows.table
+    keys = list(table.primary_key.columns)
+    sums = [each for each in table.columns if not each.primary_key]
+    added = {each.name: each + rows.excluded[each.name] for each in sums}
+    return rows.on_conflict_do_update(index_elements=keys, set_=added)
 
 
 def _records(table: Table) -> tuple[list[str], Select[Any]]:

@@ -25,6 +25,8 @@ from sqlalchemy import (
 )
 
 from meter.core.windows import Window
+from meter.errors import InputError
+from meter.store.archives import gone_until, in_words
 from meter.store.engine import read_connection
 from meter.store.filters import where
 from meter.store.grouping import (
@@ -36,7 +38,7 @@ from meter.store.grouping import (
     starts_of,
 )
 from meter.store.latest import latest_events
-from meter.store.rollups import CURRENCIES, ROLLUPS, Rollup, beyond, changes
+from meter.store.rollups import CURRENCIES, HOUR_US, ROLLUPS, Rollup, beyond, changes
 from meter.store.schema import usage_events, usage_hours, usage_tag_days
 from meter.store.summing import (
     COUNTED,
@@ -92,13 +94,17 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What is asked: groups, the interval, the zone of windows, filters."""
+    """What is asked: groups, the interval, the zone of windows, filters.
+
+    Calls before `gone_us` are archived: only rollups know of them.
+    """
 
     by: tuple[str, ...]
     since_us: int | None
     until_us: int | None
     tz: str
     filters: Mapping[str, str]
+    gone_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +133,13 @@ def usage(
     `filters` as for `calls`, and "subjects": a JSON list of which any will do. One row for each
     group and currency, sorted by group. `rollups` False reads the calls themselves.
 
-    Raises: InputError for a name that is not one of these, ConfigError for an unknown zone,
-    StoreUnavailable.
+    Raises: InputError for a name that is not one of these, and where only calls that were archived
+    could tell; ConfigError for an unknown zone, StoreUnavailable.
     """
     wanted = {name: text for name, text in filters.items() if text is not None}
-    question = _Question(tuple(by), since_us, until_us, tz, wanted)
     with read_connection(engine) as connection:
+        gone_us = gone_until(connection)
+        question = _Question(tuple(by), since_us, until_us, tz, wanted, gone_us)
         span = _span(connection, question)
         # The names are looked at also where there is nothing to sum.
         dimensions_of(by, latest_events(), tz, *(span or (0, 0)))
@@ -148,15 +155,36 @@ def usage(
 
 
 def _span(connection: Connection, question: _Question) -> tuple[int, int] | None:
-    """Return the first and the last moment of interest, None when there are no calls."""
-    started = usage_events.c.started_us
-    within = where(usage_events, question.since_us, question.until_us, {})
+    """Return the first and the last moment of interest, None when there are no calls.
+
+    The last is the end of the interval, or of the calls where none comes later.
+    """
+    first, _ = _bounds(connection, usage_events, question.since_us, question.until_us)
+    _, last = _bounds(connection, usage_events, None, None)
+    if question.gone_us > (question.since_us or 0):
+        # The hours know when there were calls that are archived.
+        since_us, until_us = question.since_us or 0, question.until_us or question.gone_us
+        of_hours = _bounds(
+            connection, usage_hours, since_us // HOUR_US * HOUR_US, min(until_us, question.gone_us)
+        )
+        if of_hours[0] is not None:
+            first = max(of_hours[0], since_us)
+            last = of_hours[1] if last is None else last
+    if first is None or last is None:
+        return None
+    return first, last if question.until_us is None else min(last, question.until_us - 1)
+
+
+def _bounds(
+    connection: Connection, table: Any, since_us: int | None, until_us: int | None
+) -> tuple[int | None, int | None]:
+    within = where(table, since_us, until_us, {})
     # Two statements: together they would scan what each finds at the end of an index.
     first, last = [
-        connection.execute(select(bound(started)).where(within)).scalar_one()
+        connection.execute(select(bound(table.c.started_us)).where(within)).scalar_one()
         for bound in (func.min, func.max)
     ]
-    return None if first is None else (first, last)
+    return first, last
 
 
 # --- from the calls ---------------------------------------------------------------------------
@@ -171,7 +199,14 @@ def _from_calls(
     sign: int = 1,
 ) -> Iterator[_Found]:
     """Yield sums over calls in an interval (`events`: their state, as now known)."""
-    events = latest_events() if events is None else events
+    if events is None:
+        if (interval[0] or 0) < question.gone_us:
+            raise InputError(
+                f"found a question about calls before {in_words(question.gone_us)}, which are "
+                "archived, expected a later beginning, or one that rollups answer: whole days UTC "
+                "by subject, model, provider, endpoint, key or one tag"
+            )
+        events = latest_events()
     dimensions = dimensions_of(question.by, events, question.tz, *span)
     columns = [column for dimension in dimensions for column in dimension.columns]
     currencies = currencies_of(events)
@@ -209,24 +244,22 @@ def _from_rollup(
     connection: Connection, question: _Question, span: tuple[int, int]
 ) -> Iterable[_Found] | None:
     """Return sums out of a rollup and what it lacks, None where no rollup answers the question."""
-    answering = _rollups_for(question, span)
-    if not answering:
-        return None
-    rollup = answering[0]
-    whole = _whole_intervals(connection, question, span, rollup.step_us)
-    if whole is None:
+    answering = list(_rollups_for(question, span))
+    for rollup in answering:
+        whole = _whole_intervals(question, span, rollup)
+        if whole is None:
+            continue
+        edges = _edges(question, span, whole)
+        if not (edges and rollup.finer is not None):
+            break
+    else:
         return None
     sources = beyond(connection)
     if sources is None:
         return None
-    first_us, end_us = whole
     parts = [_from_table(connection, question, span, rollup, whole)]
-    # Without a bound there is nothing beyond the whole intervals.
-    since_us = first_us if question.since_us is None else question.since_us
-    until_us = end_us if question.until_us is None else question.until_us
-    for edge in ((since_us, first_us), (end_us, until_us)):
-        if edge[0] >= edge[1]:
-            continue
+    first_us, end_us = whole
+    for edge in edges:
         finer = _aligned(answering, edge)
         if finer is None:
             parts.append(_from_calls(connection, question, span, edge))
@@ -242,13 +275,25 @@ def _from_rollup(
 def _aligned(rollups: Sequence[Rollup], edge: tuple[int, int]) -> Rollup | None:
     """Return the first of the rollups that an interval cuts no interval of, None for none."""
     for rollup in rollups:
-        if not any(bound % rollup.step_us for bound in edge):
+        if all(rollup.bounds(bound)[0] == bound for bound in edge):
             return rollup
     return None
 
 
-def _rollups_for(question: _Question, span: tuple[int, int]) -> list[Rollup]:
-    """Return the rollups whose keys and intervals answer the question, the best first."""
+def _edges(
+    question: _Question, span: tuple[int, int], whole: tuple[int, int]
+) -> list[tuple[int, int]]:
+    """Return where calls may lie in the question's interval outside its whole intervals."""
+    edges = []
+    if max(question.since_us or 0, span[0]) < whole[0]:
+        edges.append((question.since_us or span[0], whole[0]))
+    if whole[1] <= span[1]:
+        edges.append((whole[1], question.until_us or span[1] + 1))
+    return edges
+
+
+def _rollups_for(question: _Question, span: tuple[int, int]) -> Iterator[Rollup]:
+    """Yield the rollups whose keys and intervals answer the question, the one to prefer first."""
     tags = {name for name in question.by if name.startswith(TAG)}
     if "tag" in question.filters:
         tags.add(TAG + question.filters["tag"].partition("=")[0])
@@ -256,7 +301,6 @@ def _rollups_for(question: _Question, span: tuple[int, int]) -> list[Rollup]:
     names |= question.filters.keys() - {"tag", "subjects"}
     if "subjects" in question.filters:
         names.add("subject")
-    found = []
     windows = [Window(TIMES[name], question.tz) for name in question.by if name in TIMES]
     for rollup in ROLLUPS:
         keys = {name for name, _ in rollup.keys} | {"currency"}
@@ -268,37 +312,30 @@ def _rollups_for(question: _Question, span: tuple[int, int]) -> list[Rollup]:
         elif "model" in question.filters and "model_served" not in keys:
             # A filter finds a model under either of its names.
             continue
-        if all(_fits(window, span, rollup.step_us) for window in windows):
-            found.append(rollup)
-    return found
+        if all(_fits(window, span, rollup) for window in windows):
+            yield rollup
 
 
-def _fits(window: Window, span: tuple[int, int], step_us: int) -> bool:
+def _fits(window: Window, span: tuple[int, int], rollup: Rollup) -> bool:
     """Whether no window begins inside an interval of the rollup."""
-    return all(start_us % step_us == 0 for start_us in starts_of(window, *span))
+    starts = starts_of(window, *span)
+    return all(rollup.bounds(start_us)[0] == start_us for start_us in starts)
 
 
 def _whole_intervals(
-    connection: Connection, question: _Question, span: tuple[int, int], step_us: int
+    question: _Question, span: tuple[int, int], rollup: Rollup
 ) -> tuple[int, int] | None:
     """Return [first, end) of the rollup's intervals that lie in the question's, None for none."""
-    since_us = span[0] // step_us * step_us if question.since_us is None else question.since_us
+    # Nothing lies before the first call either.
+    since_us = max(rollup.bounds(span[0])[0], question.since_us or 0)
     until_us = question.until_us
-    after_us = (span[1] // step_us + 1) * step_us
-    if until_us is None or (
-        until_us < after_us and not _any_between(connection, until_us, after_us)
-    ):
-        # Nothing lies between the last call of the question and the end of its interval.
-        until_us = after_us
-    first_us, end_us = -(-since_us // step_us) * step_us, until_us // step_us * step_us
+    if until_us is None or until_us > span[1] + 1:
+        # Nothing lies behind the last call.
+        until_us = rollup.bounds(span[1])[1]
+    first_us, end_us = rollup.bounds(since_us)[0], rollup.bounds(until_us)[0]
+    if first_us < since_us:
+        first_us = rollup.bounds(since_us)[1]
     return (first_us, end_us) if first_us < end_us else None
-
-
-def _any_between(connection: Connection, since_us: int, until_us: int) -> bool:
-    chosen: Select[int] = select(literal_column("1", Integer)).where(
-        usage_events.c.started_us >= since_us, usage_events.c.started_us < until_us
-    )
-    return connection.execute(chosen.limit(1)).first() is not None
 
 
 def _from_table(

@@ -260,6 +260,7 @@ def _reserve(batch: Batch, request: Reserve) -> Answer:
     if call_id in batch.open_holds and call_id not in batch.closed:
         _require_same(batch.runner.ask(batch.statements.one_open_call, id=call_id)[0], row)
         return batch.open_holds[call_id]
+    batch.require_open(row["started_us"])
     verdict = () if request.is_fact else _admitted(batch, request)
     if isinstance(verdict, Refusal):
         return verdict
@@ -364,6 +365,7 @@ def _nothing(charge: Charge) -> Charge:
 
 
 def _settle(batch: Batch, request: Settle) -> None:
+    batch.require_open(request.row["started_us"])
     request, billed_with = _once(batch, request)
     call_id, row = request.call_id, request.row
     if call_id in batch.events:

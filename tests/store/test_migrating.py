@@ -21,7 +21,7 @@ from meter.resources import alembic_ini, migrations_folder
 from meter.store.engine import open_engine, write_connection
 from meter.store.ledger_store import LedgerStore
 from meter.store.migrating import current_revision, head_revision, require_current, upgrade
-from meter.store.schema import metadata
+from meter.store.schema import REST, metadata
 from tests.store.examples import CARD, an_event
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +42,7 @@ def described(engine: Engine) -> dict[str, Any]:
             "indexes": sorted(_index(c) for c in found.get_indexes(table)),
         }
         for table in found.get_table_names()
-        if table != "alembic_version"
+        if table not in ("alembic_version", REST)
     }
 
 
@@ -56,7 +56,14 @@ def test_migrating_from_nothing_makes_the_schema(database_url: str) -> None:
     upgrade(database_url)
     engine = open_engine(database_url)
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": True,
+                # The indexes of a partition are those of its parent.
+                "include_object": lambda _o, name, kind, _r, _c: (kind, name) != ("table", REST),
+            },
+        )
         assert compare_metadata(context, metadata) == []
     migrated = described(engine)
     with write_connection(engine) as connection:

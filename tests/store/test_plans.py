@@ -10,12 +10,15 @@ from meter.core.call import Attribution
 from meter.store import reads, rollups
 from meter.store.keys import Keys
 from meter.store.ledger_store import LedgerStore
+from meter.store.schema import REST
 from meter.store.usage_sums import usage
 from tests.store.examples import CARD, HOUR_US, NOVEMBER_US, a_call, an_event
 
 WAIT_S = 20.0
 DAY_US = 24 * HOUR_US
 SPAN = {"since_us": NOVEMBER_US, "until_us": NOVEMBER_US + 7 * DAY_US}
+TWO_DAYS = {"since_us": NOVEMBER_US, "until_us": NOVEMBER_US + 2 * DAY_US}
+MONTH = {"since_us": NOVEMBER_US, "until_us": NOVEMBER_US + 30 * DAY_US}
 
 
 def plans(engine: Engine, ask: Callable[[], Any]) -> list[str]:
@@ -60,9 +63,13 @@ def filled(engine: Engine, store: LedgerStore) -> Engine:
 @pytest.mark.parametrize(
     ("ask", "table", "sqlite_index", "postgres_index"),
     [
-        (lambda e: usage(e, by=["day", "model"], **SPAN), "usage_hours", "PRIMARY KEY",
+        (lambda e: usage(e, by=["hour", "model"], **SPAN), "usage_hours", "PRIMARY KEY",
          "pk_usage_hours"),
-        (lambda e: usage(e, by=["subject"], **SPAN), "usage_subject_days", "PRIMARY KEY",
+        (lambda e: usage(e, by=["day", "model"], **SPAN), "usage_days", "PRIMARY KEY",
+         "pk_usage_days"),
+        (lambda e: usage(e, by=["subject"], **MONTH), "usage_subject_months", "PRIMARY KEY",
+         "pk_usage_subject_months"),
+        (lambda e: usage(e, by=["subject"], **TWO_DAYS), "usage_subject_days", "PRIMARY KEY",
          "pk_usage_subject_days"),
         (lambda e: usage(e, by=["key"], **SPAN), "usage_key_days", "PRIMARY KEY",
          "pk_usage_key_days"),
@@ -72,15 +79,15 @@ def filled(engine: Engine, store: LedgerStore) -> Engine:
         (lambda e: usage(e, by=["outcome"], **SPAN), "usage_events",
          "ix_usage_events_started_us", "started_us"),
         (lambda e: list(reads.calls(e, limit=10, **SPAN)), "usage_events",
-         "ix_usage_events_started_us", "ix_usage_events_started_us"),
+         "ix_usage_events_started_us", f"{REST}_started_us_idx"),
         (lambda e: list(reads.calls(e, limit=10, subject="alice", **SPAN)), "usage_events",
-         "ix_usage_events_subject", "ix_usage_events_subject"),
+         "ix_usage_events_subject", f"{REST}_subject_started_us_idx"),
         (lambda e: list(reads.calls(e, id=str(a_call(7).id))), "usage_events", "PRIMARY KEY",
-         "pk_usage_events"),
+         f"{REST}_pkey"),
         (lambda e: Keys(e).find("mk-unknown"), "keys", "sqlite_autoindex_keys", "uq_keys_hash"),
     ],
-    ids=["hours", "subjects", "keys", "tags", "calls summed", "calls listed", "calls of a subject",
-         "one call", "a key"],
+    ids=["hours", "days", "months of subjects", "subjects", "keys", "tags", "calls summed",
+         "calls listed", "calls of a subject", "one call", "a key"],
 )  # fmt: skip
 def test_rows_are_found_by_an_index(
     filled: Engine, ask: Any, table: str, sqlite_index: str, postgres_index: str

@@ -171,8 +171,11 @@ def test_a_rollup_is_read_where_one_answers(
     monkeypatch.setattr(usage_sums, "_table_rows", noting)
     for by, tz, tables in (
         (["day", "model"], "Asia/Shanghai", ["usage_hours"]),
+        (["day", "model"], "UTC", ["usage_days"]),
         (["day", "model"], "Asia/Kathmandu", []),
-        (["subject"], "UTC", ["usage_subject_days"]),
+        (["subject"], "UTC", ["usage_subject_months"]),
+        (["subject", "month"], "UTC", ["usage_subject_months"]),
+        (["subject", "week"], "UTC", ["usage_subject_days"]),
         (["key"], "UTC", ["usage_key_days"]),
         (["tag:team"], "UTC", ["usage_hours", "usage_tag_days"]),
         (["day", "subject"], "Asia/Shanghai", ["usage_subject_hours"]),
