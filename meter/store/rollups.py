@@ -95,7 +95,7 @@ _NONE: Final[ColumnElement[Any]] = literal_column("''")
 class Rollup:
     """One table of sums: its interval, its keys by the names that sums are grouped by.
 
-    `step_us` None is a month UTC. A `finer` one has the same sums of shorter intervals.
+    `step_us` None is a month UTC. A `finer` one has the same keys and shorter intervals.
     """
 
     table: Table
@@ -126,7 +126,7 @@ _WHO: Final = (
 ROLLUPS: Final = (
     Rollup(usage_days, DAY_US, _WHO, finer=usage_hours),
     Rollup(usage_hours, HOUR_US, _WHO),
-    Rollup(usage_subject_months, None, (("subject", "subject"),), finer=usage_subject_days),
+    Rollup(usage_subject_months, None, (("subject", "subject"),), finer=usage_subject_hours),
     Rollup(
         usage_subject_days,
         DAY_US,
@@ -212,23 +212,36 @@ def _sums(connection: Connection, sources: Sequence[UUID]) -> list[tuple[Rollup,
     """Return the rows that these records add to each rollup."""
     native = connection.dialect.name == "postgresql"
     changed = changes(connection, sources)
+    made: dict[str, _Sums] = {}
+    for rollup in ROLLUPS:
+        if rollup.finer is None:
+            made[rollup.table.name] = rows = {}
+            keys = len(rollup.table.columns) - len(NAMES)
+            for change in changed:
+                for row in connection.execute(summed(rollup, change, native=native)):
+                    # PostgreSQL sums to a decimal.
+                    _take(rows, (int(row[0]), *row[1:keys]), [int(value) for value in row[keys:]])
+    for rollup in ROLLUPS:
+        if rollup.finer is not None:
+            made[rollup.table.name] = rows = {}
+            for key, sums in made[rollup.finer.name].items():
+                _take(rows, (rollup.bounds(key[0])[0], *key[1:]), sums)
     found = []
     for rollup in ROLLUPS:
-        names = rollup.table.columns.keys()
-        keys = len(names) - len(NAMES)
-        rows: dict[tuple[Any, ...], list[int]] = {}
-        for change in changed:
-            for row in connection.execute(summed(rollup, change, native=native)):
-                # PostgreSQL sums to a decimal.
-                key = int(row[0]), *row[1:keys]
-                sums = [int(value) for value in row[keys:]]
-                known = rows.get(key)
-                rows[key] = sums if known is None else list(map(add, known, sums))
+        names, rows = rollup.table.columns.keys(), made[rollup.table.name]
         # In one order, so that two processes cannot wait for each other.
-        found.append(
-            (rollup, [dict(zip(names, (*k, *rows[k]), strict=True)) for k in sorted(rows)])
-        )
+        ordered = ((*key, *rows[key]) for key in sorted(rows))
+        found.append((rollup, [dict(zip(names, row, strict=True)) for row in ordered]))
     return found
+
+
+_Sums = dict[tuple[Any, ...], list[int]]
+"""Rows of a rollup: the sums by the key."""
+
+
+def _take(rows: _Sums, key: tuple[Any, ...], sums: list[int]) -> None:
+    known = rows.get(key)
+    rows[key] = sums if known is None else list(map(add, known, sums))
 
 
 def changes(connection: Connection, sources: Sequence[UUID]) -> list[Change]:
