@@ -215,7 +215,7 @@ def _sums(connection: Connection, sources: Sequence[UUID]) -> list[tuple[Rollup,
     made: dict[str, _Sums] = {}
     for rollup in ROLLUPS:
         if rollup.finer is None:
-            made[rollup.table.name] = rows = {}
+            rows = made.setdefault(rollup.table.name, {})
             keys = len(rollup.table.columns) - len(NAMES)
             for change in changed:
                 for row in connection.execute(summed(rollup, change, native=native)):
@@ -223,7 +223,7 @@ def _sums(connection: Connection, sources: Sequence[UUID]) -> list[tuple[Rollup,
                     _take(rows, (int(row[0]), *row[1:keys]), [int(value) for value in row[keys:]])
     for rollup in ROLLUPS:
         if rollup.finer is not None:
-            made[rollup.table.name] = rows = {}
+            rows = made.setdefault(rollup.table.name, {})
             for key, sums in made[rollup.finer.name].items():
                 _take(rows, (rollup.bounds(key[0])[0], *key[1:]), sums)
     found = []
