@@ -26,13 +26,10 @@ from uuid import UUID
 from sqlalchemy import (
     Connection,
     Table,
-    delete,
     func,
     insert,
-    literal_column,
     select,
     text,
-    union_all,
     update,
 )
 
@@ -46,11 +43,17 @@ from meter.core.usage import Usage
 from meter.prices.book import PriceBook
 from meter.store.encoding import event_to_row
 from meter.store.engine import open_engine, write_connection
-from meter.store.latest import first_events
 from meter.store.migrating import require_current
 from meter.store.requests import Settle
-from meter.store.rollups import ROLLUPS, Change, fold, summed
-from meter.store.schema import balances, counters, entries, feed_portions, usage_events
+from meter.store.rollups import fold
+from meter.store.schema import (
+    balances,
+    counters,
+    entries,
+    feed_portions,
+    rollups,
+    usage_events,
+)
 from meter.store.writing import write_batch
 
 BATCH = 5_000
@@ -153,56 +156,42 @@ def _write(engine: object, batch: list[Settle], known: set[int]) -> None:
 def multiply(url: str, times: int, *, subjects: int) -> None:
     """Repeat every call of a folded ledger without corrections, until it is there so many times.
 
-    The sums follow from the calls, so that `meter check` holds.
+    Its sums are repeated with it, so that `meter check` holds.
     """
     engine = open_engine(url, durability="process")
-    native = engine.dialect.name == "postgresql"
     try:
         with write_connection(engine) as connection:
-            for table in (usage_events, entries, feed_portions):
+            for table in _REPEATED:
                 connection.exec_driver_sql(
                     f"CREATE TABLE base_{table.name} AS SELECT * FROM {table.name}"
                 )
             connection.exec_driver_sql("CREATE TABLE renamed (old TEXT PRIMARY KEY, new TEXT)")
         for copy in range(1, times):
             with write_connection(engine) as connection:
-                _repeat(connection, copy, times, subjects, native)
+                _repeat(connection, copy, times, subjects)
         with write_connection(engine) as connection:
-            for name in ("base_usage_events", "base_entries", "base_feed_portions", "renamed"):
-                connection.exec_driver_sql(f"DROP TABLE {name}")
-            _sum_up(connection, native)
+            for table in _REPEATED:
+                connection.exec_driver_sql(f"DROP TABLE base_{table.name}")
+            connection.exec_driver_sql("DROP TABLE renamed")
+            connection.exec_driver_sql("ANALYZE")
     finally:
         engine.dispose()
 
 
-def _repeat(connection: Connection, copy: int, times: int, subjects: int, native: bool) -> None:
+_REPEATED = (usage_events, entries, feed_portions, balances, *rollups.values())
+
+
+def _repeat(connection: Connection, copy: int, times: int, subjects: int) -> None:
     """Add one copy of what was there in the beginning."""
-    if not native:
-        driver: Any = connection.connection.driver_connection
-        driver.create_function(
-            "copied", 2, lambda key, number: key[:15] + bytes([key[15] ^ number])
-        )
     connection.execute(text("DELETE FROM renamed"))
     names = [{"old": _subject(n), "new": _subject(_alike(n, copy, times, subjects))}
              for n in range(subjects)]  # fmt: skip
     connection.execute(text("INSERT INTO renamed VALUES (:old, :new)"), names)
-
-    def copied(table: Table, key: str, subject: str, prefix: str) -> None:
-        # The last of the sixteen bytes of an id is chance, so that it can tell the copies apart.
-        identity = f"copied({key}, {copy})"
-        if native:
-            byte = f"get_byte(uuid_send({key}), 15) # {copy}"
-            identity = f"encode(set_byte(uuid_send({key}), 15, {byte}), 'hex')::uuid"
-        told = {key: identity, subject: f"coalesce('{prefix}' || new, {subject})"}
-        columns = ", ".join(told.get(c.name, c.name) for c in table.columns)
-        named = ", ".join(table.columns.keys())
-        connection.exec_driver_sql(
-            f"INSERT INTO {table.name} ({named}) SELECT {columns} FROM base_{table.name}"
-            f" LEFT JOIN renamed ON old = substr({subject}, {len(prefix) + 1}) ORDER BY {key}"
-        )
-
-    copied(usage_events, "call_id", "subject", "")
-    copied(entries, "source_id", "debit", SPEND)
+    _repeat_rows(connection, usage_events, "subject", "", "call_id", copy)
+    _repeat_rows(connection, entries, "debit", SPEND, "source_id", copy)
+    for table in (balances, *rollups.values()):
+        subject = "account" if table is balances else "subject"
+        _repeat_sums(connection, table, subject, SPEND if table is balances else "")
     last = connection.scalar(select(func.max(feed_portions.c.number))) or 0
     base = connection.execute(text("SELECT number, part, sources FROM base_feed_portions")).all()
     parts = []
@@ -211,6 +200,59 @@ def _repeat(connection: Connection, copy: int, times: int, subjects: int, native
         again[15::16] = bytes(last_byte ^ copy for last_byte in again[15::16])
         parts.append({"number": last + number, "part": part, "sources": bytes(again)})
     connection.execute(insert(feed_portions), parts)
+    end = max((part["number"], part["part"]) for part in parts)
+    standing = {"portion": end[0], "rollups: portion": end[0], "rollups: part": end[1] + 1}
+    for name, value in standing.items():
+        connection.execute(update(counters).where(counters.c.name == name).values(value=value))
+
+
+def _repeat_rows(
+    connection: Connection, table: Table, subject: str, prefix: str, key: str, copy: int
+) -> None:
+    """Add rows under other ids: the last of their sixteen bytes is chance, and tells copies."""
+    identity = f"copied({key}, {copy})"
+    if connection.dialect.name == "postgresql":
+        byte = f"get_byte(uuid_send({key}), 15) # {copy}"
+        identity = f"encode(set_byte(uuid_send({key}), 15, {byte}), 'hex')::uuid"
+    else:
+        driver: Any = connection.connection.driver_connection
+        driver.create_function(
+            "copied", 2, lambda known, number: known[:15] + bytes([known[15] ^ number])
+        )
+    columns = _renamed(table, subject, prefix) | {key: identity}
+    connection.exec_driver_sql(
+        f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT {', '.join(columns.values())}"
+        f" FROM {_from_base(table, subject, prefix)} ORDER BY {key}"
+    )
+
+
+def _repeat_sums(connection: Connection, table: Table, subject: str, prefix: str) -> None:
+    """Add sums to those that are there."""
+    names, keys = table.columns.keys(), table.primary_key.columns.keys()
+    sums = [name for name in names if name not in keys]
+    columns, base = _renamed(table, subject, prefix), f"base_{table.name}"
+    if subject in table.columns:
+        base = _from_base(table, subject, prefix)
+    added = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in sums)
+    connection.exec_driver_sql(
+        f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT {', '.join(columns.values())}"
+        f" FROM {base} WHERE true ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {added}"
+    )
+
+
+def _renamed(table: Table, subject: str, prefix: str) -> dict[str, str]:
+    """Return what each column of a copy is, in terms of the row that it is made of."""
+    columns = {column.name: column.name for column in table.columns}
+    if subject in columns:
+        columns[subject] = f"coalesce('{prefix}' || new, {subject})"
+    return columns
+
+
+def _from_base(table: Table, subject: str, prefix: str) -> str:
+    return (
+        f"base_{table.name} LEFT JOIN renamed ON old = substr({subject}, {len(prefix) + 1})"
+        f" AND {subject} LIKE '{prefix}%%'"
+    )
 
 
 def _alike(number: int, copy: int, times: int, subjects: int) -> int:
@@ -220,30 +262,6 @@ def _alike(number: int, copy: int, times: int, subjects: int) -> int:
     low = 1 << (number.bit_length() - 1)
     low, high = max(low, len(_NAMES)), min(low * 2, subjects)
     return low + (number - low + copy * (high - low) // times) % (high - low)
-
-
-def _sum_up(connection: Connection, native: bool) -> None:
-    """Make balances and rollups of all calls, as if the feed had been folded to its end."""
-    sides = union_all(
-        select(entries.c.debit.label("account"), entries.c.currency,
-               entries.c.amount_nanos.label("debits"), literal_column("0").label("credits")),
-        select(entries.c.credit, entries.c.currency, literal_column("0"), entries.c.amount_nanos),
-    ).subquery()  # fmt: skip
-    keys, amounts = (sides.c.account, sides.c.currency), (sides.c.debits, sides.c.credits)
-    sums = select(*keys, *[func.sum(amount) for amount in amounts]).group_by(*keys)
-    connection.execute(delete(balances))
-    connection.execute(insert(balances).from_select(balances.columns.keys(), sums))
-    for rollup in ROLLUPS:
-        connection.execute(delete(rollup.table))
-        chosen = summed(rollup, Change(first_events().subquery("events"), 1), native=native)
-        connection.execute(insert(rollup.table).from_select(rollup.table.columns.keys(), chosen))
-    number, part = connection.execute(
-        select(feed_portions.c.number, feed_portions.c.part)
-        .order_by(feed_portions.c.number.desc(), feed_portions.c.part.desc()).limit(1)
-    ).one()  # fmt: skip
-    standing = {"portion": number, "rollups: portion": number, "rollups: part": part + 1}
-    for name, value in standing.items():
-        connection.execute(update(counters).where(counters.c.name == name).values(value=value))
 
 
 def _subject(number: int) -> str:

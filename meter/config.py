@@ -42,7 +42,9 @@ class Settings:
     calls before. `custom_id_pattern`: how the `custom_id` of a batch's request says who pays, as a
     regular expression; its group `subject` is the subject, other named groups are tags ("": it
     says nothing). `rate_file`: files of one's own prices, separated by commas and laid over those
-    that travel with the product, the first on top ("": none).
+    that travel with the product, the first on top ("": none). `clickhouse_url`: where the
+    ClickHouse is that `meter export clickhouse` copies to, and that sums are read from ("": sums
+    are read from the ledger).
 
     Of invoices: `invoice_prefix` begins their numbers; `invoice_seller`, `invoice_note` and
     `invoice_tax_label` are texts on each; `invoice_tax_percent` is an exact decimal ("": no tax);
@@ -85,6 +87,7 @@ class Settings:
     calibrate: bool = True
     custom_id_pattern: str = ""
     rate_file: str = ""
+    clickhouse_url: str = ""
     invoice_prefix: str = "INV-"
     invoice_seller: str = ""
     invoice_note: str = ""

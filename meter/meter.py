@@ -303,10 +303,19 @@ class Meter:
         datetimes; `window` ("day", "month", …) is the present window in `tz` instead. `filters`
         keep rows by subject, model, provider, endpoint or basis.
 
+        With the setting `clickhouse_url` the sums are those of the calls that were copied there.
+
         Raises: InputError for a name that is not one of these.
         """
         since_us, until_us = _interval(since, until, window, tz)
-        return self._ledger.usage(by, since_us=since_us, until_us=until_us, tz=tz, filters=filters)
+        asked: dict[str, Any] = {
+            "since_us": since_us, "until_us": until_us, "tz": tz, "filters": filters,
+        }  # fmt: skip
+        if self.settings.clickhouse_url:
+            from meter.exports import clickhouse
+
+            return clickhouse.usage(self.settings.clickhouse_url, by, **asked)
+        return self._ledger.usage(by, **asked)
 
     def calls(
         self,
@@ -479,6 +488,31 @@ class Meter:
             self._invoicing(), Path(folder), before_us=before.start_us, now_us=at_us,
             progress=progress,
         )  # fmt: skip
+
+    def export_clickhouse(
+        self,
+        follow: str | Path,
+        *,
+        to: str | None = None,
+        book: "Book" = "cost",
+        progress: Callable[[int], None] | None = None,
+    ) -> "Delivered":
+        """Copy calls and charge lines to ClickHouse: what was committed since the last time.
+
+        `follow` names the state file. `to` is the address (default: the setting `clickhouse_url`),
+        `book` the price book of the lines. What is sent twice is there once. `progress` is told how
+        many statements were sent so far.
+
+        Raises: InputError without an address, StoreUnavailable when ClickHouse is away.
+        """
+        from meter.exports import clickhouse
+
+        url = to or self.settings.clickhouse_url
+        if not url:
+            raise InputError(
+                "found no address of ClickHouse, expected --to or METER_CLICKHOUSE_URL"
+            )
+        return clickhouse.follow(self._ledger, url, Path(follow), book=book, progress=progress)
 
     def export_events(
         self,

@@ -90,6 +90,12 @@ def litellm_path() -> Path:
 
 
 @pytest.fixture(scope="session")
+def chdb_path() -> Path:
+    """The folder with chDB, which is ClickHouse in process, and its client, for a PYTHONPATH."""
+    return _installed("chdb")
+
+
+@pytest.fixture(scope="session")
 def node_path() -> Path:
     """The folder whose `node_modules` hold the clients from npm that the tests run in Node."""
     if shutil.which("npm") is None:

@@ -31,6 +31,7 @@ class FileKind(StrEnum):
     OPENMETER = "openmeter"
     LAGO = "lago"
     STRIPE = "stripe"
+    CLICKHOUSE = "clickhouse"
 
 
 class Of(StrEnum):
@@ -88,7 +89,7 @@ def export(
         str | None,
         typer.Option(
             help="Send events of openmeter, lago or stripe to this address, with the secret in "
-            "METER_EXPORT_TOKEN."
+            "METER_EXPORT_TOKEN; or copy to the ClickHouse there (METER_CLICKHOUSE_URL)."
         ),
     ] = None,
     prefix: Annotated[
@@ -106,7 +107,8 @@ def export(
     --follow every record is in exactly one file, also one that comes late; {portion} in -o
     numbers them. A focus file is CSV, Parquet, JSON Lines or Excel by its name; --book cost says
     what issuers charge, --book billed what subjects are charged. openmeter, lago and stripe are
-    events of consumption for these billing systems, into a file or with --to by HTTP.
+    events of consumption for these billing systems, into a file or with --to by HTTP. clickhouse
+    copies calls and charge lines, with --follow, and needs no file.
     """
     from meter.meter import Meter
 
@@ -117,6 +119,11 @@ def export(
         if any((since, until, *given.values())):
             raise InputError(f"found calls chosen for {kind}, expected all: --customers narrows it")
         _deliver(kind, output, to, follow, prefix, customers, database_url)
+        return
+    if kind is FileKind.CLICKHOUSE:
+        if any((output, since, until, *given.values())):
+            raise InputError("found -o or calls chosen for clickhouse, expected all, and no file")
+        _copy(follow, to, book, database_url)
         return
     if output is None or to is not None:
         raise InputError(f"found no -o, or --to, for {kind}, expected a file")
@@ -159,6 +166,19 @@ def export(
                 **filters,
             )
     say_totals(done)
+
+
+def _copy(follow: str | None, to: str | None, book: PriceBook, database_url: str | None) -> None:
+    from meter.meter import Meter
+
+    if follow is None:
+        raise InputError("found no --follow for clickhouse, expected a state file")
+    with Meter(database_url) as meter, progress_bar("calls to clickhouse", None) as advance:
+        done = meter.export_clickhouse(follow, to=to, book=book.value, progress=advance)
+    told = (
+        "Nothing new." if done.target is None else f"{done.events:,} statements to {done.target}."
+    )
+    sys.stderr.write(f"{told}\n")
 
 
 def _deliver(

@@ -137,7 +137,7 @@ def _add(sums: dict[str, int], usage: Usage | None) -> None:
 def _take_away(batch: Batch, call_id: UUID, used: Mapping[str, int], parts: Parts) -> None:
     """Correct the bill of a whole to what its requests leave of it."""
     event = batch.event(call_id)
-    if event is None:
+    if event is None or batch.is_closed(event["started_us"]):
         return
     earlier = batch.runner.ask(batch.statements.corrections_of, id=call_id)
     before = earlier[-1] if earlier else event

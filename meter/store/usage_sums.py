@@ -108,7 +108,7 @@ class _Question:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
     """One row that the database summed: its group as texts, its currencies, its sums."""
 
     group: _Group
@@ -146,12 +146,12 @@ def usage(
         where(latest_events(), since_us, until_us, wanted)
         if span is None:
             return []
-        found: Iterable[_Found] | None = None
+        found: Iterable[Found] | None = None
         if rollups:
             found = _from_rollup(connection, question, span)
         if found is None:
             found = _from_calls(connection, question, span, (since_us, until_us))
-        return _rows(found)
+        return rows_of(found)
 
 
 def _span(connection: Connection, question: _Question) -> tuple[int, int] | None:
@@ -197,7 +197,7 @@ def _from_calls(
     interval: _Interval,
     events: Any = None,
     sign: int = 1,
-) -> Iterator[_Found]:
+) -> Iterator[Found]:
     """Yield sums over calls in an interval (`events`: their state, as now known)."""
     if events is None:
         if (interval[0] or 0) < question.gone_us:
@@ -224,7 +224,7 @@ def _labelled(columns: Sequence[Any]) -> list[Any]:
 
 def _read(
     connection: Connection, statement: Any, dimensions: Sequence[Dimension]
-) -> Iterator[_Found]:
+) -> Iterator[Found]:
     width = sum(len(dimension.columns) for dimension in dimensions)
     after = width + len(CURRENCIES)
     streamed = statement.execution_options(yield_per=_AT_ONCE)
@@ -234,7 +234,7 @@ def _read(
             group = tuple(each.text(*[next(values) for _ in each.columns]) for each in dimensions)
             cost, listed, billed = (text or None for text in row[width:after])
             # PostgreSQL sums to a decimal.
-            yield _Found(group, (cost, listed, billed), [int(value) for value in row[after:]])
+            yield Found(group, (cost, listed, billed), [int(value) for value in row[after:]])
 
 
 # --- from a rollup ----------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def _read(
 
 def _from_rollup(
     connection: Connection, question: _Question, span: tuple[int, int]
-) -> Iterable[_Found] | None:
+) -> Iterable[Found] | None:
     """Return sums out of a rollup and what it lacks, None where no rollup answers the question."""
     answering = list(_rollups_for(question, span))
     for rollup in answering:
@@ -344,7 +344,7 @@ def _from_table(
     span: tuple[int, int],
     rollup: Rollup,
     interval: tuple[int, int],
-) -> Iterator[_Found]:
+) -> Iterator[Found]:
     by_tag = [place for place, name in enumerate(question.by) if name.startswith(TAG)]
     if not (rollup.is_by_tag and by_tag) or "tag" in question.filters:
         yield from _table_rows(connection, question, span, rollup.table, interval)
@@ -356,7 +356,7 @@ def _from_table(
     for found in _table_rows(connection, question, span, rollup.table, interval):
         yield found
         without = (*found.group[:place], None, *found.group[place + 1 :])
-        yield _Found(without, found.currencies, [-value for value in found.sums])
+        yield Found(without, found.currencies, [-value for value in found.sums])
 
 
 def _table_rows(
@@ -365,7 +365,7 @@ def _table_rows(
     span: tuple[int, int],
     table: Any,
     interval: tuple[int, int],
-) -> Iterator[_Found]:
+) -> Iterator[Found]:
     """Yield sums out of one table. Where it knows no tags, all calls count as without."""
     rows = _as_events(table)
     tagged = table is usage_tag_days
@@ -421,7 +421,7 @@ def _nothing() -> None:
 # --- together ---------------------------------------------------------------------------------
 
 
-def _rows(found: Iterable[_Found]) -> list[UsageRow]:
+def rows_of(found: Iterable[Found]) -> list[UsageRow]:
     """Add what was found to the rows asked for."""
     added: dict[_Group, dict[_Currencies, list[int]]] = {}
     for each in found:
