@@ -15,8 +15,6 @@ from typing import Any, Final
 from sqlalchemy import (
     Connection,
     Engine,
-    Integer,
-    Select,
     Subquery,
     and_,
     func,
