@@ -79,6 +79,8 @@ the same hour and day have in common is then added once."""
 _SEALED_AT_ONCE: Final = 100
 """How many transactions of arrivals one portion takes that a fold seals."""
 
+_IDS: Final = "ids"
+_ARRAY: Final = postgresql.ARRAY(postgresql.UUID())
 _PORTION: Final = "rollups: portion"
 _PART: Final = "rollups: part"
 
@@ -211,28 +213,32 @@ def _fold_part(engine: Engine) -> int:
 def _sums(connection: Connection, sources: Sequence[UUID]) -> list[tuple[Rollup, list[Row]]]:
     """Return the rows that these records add to each rollup."""
     native = connection.dialect.name == "postgresql"
-    changed = changes(connection, sources)
     made: dict[str, _Sums] = {}
-    for rollup in ROLLUPS:
-        if rollup.finer is None:
-            rows = made.setdefault(rollup.table.name, {})
-            keys = len(rollup.table.columns) - len(NAMES)
+    finest = [rollup for rollup in ROLLUPS if rollup.finer is None]
+    for ids in _slices(sources):
+        among = {_IDS: ids if native else [source.bytes for source in ids]}
+        changed = _corrected_by(connection, ids)
+        for rollup in finest:
+            found = list(connection.execute(_summed_anew(rollup, native=native), among))
             for change in changed:
-                for row in connection.execute(summed(rollup, change, native=native)):
-                    # PostgreSQL sums to a decimal.
-                    _take(rows, (int(row[0]), *row[1:keys]), [int(value) for value in row[keys:]])
+                found += connection.execute(summed(rollup, change, native=native))
+            keys = len(rollup.table.columns) - len(NAMES)
+            rows = made.setdefault(rollup.table.name, {})
+            for row in found:
+                # PostgreSQL sums to a decimal.
+                _take(rows, (int(row[0]), *row[1:keys]), [int(value) for value in row[keys:]])
     for rollup in ROLLUPS:
         if rollup.finer is not None:
             rows = made.setdefault(rollup.table.name, {})
             for key, sums in made[rollup.finer.name].items():
                 _take(rows, (rollup.bounds(key[0])[0], *key[1:]), sums)
-    found = []
+    added = []
     for rollup in ROLLUPS:
         names, rows = rollup.table.columns.keys(), made[rollup.table.name]
         # In one order, so that two processes cannot wait for each other.
         ordered = ((*key, *rows[key]) for key in sorted(rows))
-        found.append((rollup, [dict(zip(names, row, strict=True)) for row in ordered]))
-    return found
+        added.append((rollup, [dict(zip(names, row, strict=True)) for row in ordered]))
+    return added
 
 
 _Sums = dict[tuple[Any, ...], list[int]]
@@ -246,39 +252,62 @@ def _take(rows: _Sums, key: tuple[Any, ...], sums: list[int]) -> None:
 
 def changes(connection: Connection, sources: Sequence[UUID]) -> list[Change]:
     """Return what these records change: events anew, corrections against what was known before."""
+    native = connection.dialect.name == "postgresql"
     found = []
-    for start in range(0, len(sources), AT_ONCE):
-        found += _changes(connection, list(sources[start : start + AT_ONCE]))
+    for ids in _slices(sources):
+        found.append(Change(_first(_among(usage_events.c.call_id, ids, native=native)), 1))
+        found += _corrected_by(connection, ids)
     return found
 
 
-def _changes(connection: Connection, ids: list[UUID]) -> list[Change]:
+def _slices(sources: Sequence[UUID]) -> Iterator[list[UUID]]:
+    """Yield the ids, as many at once as one statement takes."""
+    for start in range(0, len(sources), AT_ONCE):
+        yield list(sources[start : start + AT_ONCE])
+
+
+def _corrected_by(connection: Connection, ids: list[UUID]) -> list[Change]:
+    """Return what those of these records change that are corrections."""
     native = connection.dialect.name == "postgresql"
-    anew = Change(_first(_among(usage_events.c.call_id, ids, native=native)), 1)
     named = _among(corrections.c.id, ids, native=native)
     chosen = select(corrections.c.call_id, corrections.c.number).where(named)
     corrected = connection.execute(chosen).all()
     if not corrected:
-        return [anew]
+        return []
     first = [call_id for call_id, number in corrected if number == 1]
     later = [(call_id, number - 1) for call_id, number in corrected if number > 1]
     replaced = tuple_(corrections.c.call_id, corrections.c.number).in_(later)
     return [
-        anew,
         Change(corrected_events(named), 1),
         *([Change(corrected_events(replaced), -1)] if later else []),
         *([Change(_first(usage_events.c.call_id.in_(first)), -1)] if first else []),
     ]
 
 
-def _among(column: ColumnElement[UUID], ids: list[UUID], *, native: bool) -> ColumnElement[bool]:
+def _among(
+    column: ColumnElement[UUID], ids: list[UUID] | None, *, native: bool
+) -> ColumnElement[bool]:
     """Return the condition that a column is one of the ids, with as little work for each as can be.
 
-    PostgreSQL takes them as one parameter, SQLite as bytes that nothing converts.
+    PostgreSQL takes them as one parameter, SQLite as bytes that nothing converts. None: they come
+    with each run of the statement, by the name `_IDS`.
     """
     if native:
-        return column == any_(bindparam(None, ids, type_=postgresql.ARRAY(postgresql.UUID())))
-    return type_coerce(column, LargeBinary).in_([source.bytes for source in ids])
+        return column == any_(bindparam(_IDS if ids is None else None, ids, type_=_ARRAY))
+    plain = type_coerce(column, LargeBinary)
+    if ids is None:
+        return plain.in_(bindparam(_IDS, expanding=True))
+    return plain.in_([source.bytes for source in ids])
+
+
+@cache
+def _summed_anew(rollup: Rollup, *, native: bool) -> Select[Any]:
+    """Return a SELECT of what events add to a rollup; their ids come by the name `_IDS`.
+
+    Made once: putting it together takes longer than running it for a few events.
+    """
+    events = _first(_among(usage_events.c.call_id, None, native=native))
+    return summed(rollup, Change(events, 1), native=native)
 
 
 def _first(condition: ColumnElement[bool]) -> FromClause:
