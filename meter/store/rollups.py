@@ -85,7 +85,11 @@ _PORTION: Final = "rollups: portion"
 _PART: Final = "rollups: part"
 
 MOST_BEYOND: Final = 10_000
-"""How many records a reader adds by itself; with more, it reads the calls instead."""
+"""How many records a reader adds by itself to any ledger; with more, it reads the calls instead,
+unless a tenth of what is folded is more still."""
+
+MOST_BEYOND_EVER: Final = 100_000
+"""How many records a reader adds to the largest: one or two seconds' work."""
 
 CURRENCIES: Final = ("currency", "list_currency", "billed_currency")
 
@@ -315,16 +319,26 @@ def _first(condition: ColumnElement[bool]) -> FromClause:
 
 
 def beyond(connection: Connection) -> list[UUID] | None:
-    """Return the records that are not folded yet, None when they are more than `MOST_BEYOND`.
+    """Return the records that are not folded yet, None when adding them is worse than all calls.
 
     In the connection's snapshot.
     """
     found: list[UUID] = []
+    most = MOST_BEYOND
     for source in _all_beyond(connection):
+        if len(found) == most:
+            most = max(most, min(_folded(connection) // 10, MOST_BEYOND_EVER))
+            if len(found) == most:
+                return None
         found.append(source)
-        if len(found) > MOST_BEYOND:
-            return None
     return found
+
+
+def _folded(connection: Connection) -> int:
+    """Return how many calls are in the rollups."""
+    return int(
+        connection.execute(select(func.coalesce(func.sum(usage_days.c.calls), 0))).scalar_one()
+    )
 
 
 def keys_of(

@@ -227,6 +227,24 @@ def test_with_too_much_to_add_the_calls_are_read(
     agree(engine)
 
 
+def test_more_is_added_to_a_ledger_that_has_ten_times_as_much(
+    engine: Engine, store: LedgerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 40 folded records a tenth is 4: so many more are added, and a fifth is not."""
+    monkeypatch.setattr(rollups, "MOST_BEYOND", 1)
+    recorded(store, [an_event(a_call(n)) for n in range(1, 41)])
+    assert rollups.fold(engine) == 40
+    for count in range(1, 6):
+        recorded(store, [an_event(a_call(100 + count))])
+        with engine.connect() as connection:
+            found = rollups.beyond(connection)
+        assert (None if found is None else len(found)) == (count if count < 5 else None)
+    agree(engine)
+    monkeypatch.setattr(rollups, "MOST_BEYOND_EVER", 3)
+    with engine.connect() as connection:
+        assert rollups.beyond(connection) is None
+
+
 def test_a_call_leaves_the_key_that_a_correction_takes_it_from(
     engine: Engine, store: LedgerStore
 ) -> None:
