@@ -37,8 +37,16 @@ def size_of(engine: Any) -> int:
     """Return the bytes of the whole ledger, indexes included."""
     with engine.connect() as connection:
         if engine.dialect.name == "postgresql":
-            sizes = "+".join(f"pg_total_relation_size('{name}')" for name in metadata.tables)
-            return int(connection.execute(text(f"SELECT {sizes}")).scalar_one())
+            # A partitioned table has no bytes of its own; one that is not has no tree.
+            of_table = text(
+                "SELECT pg_total_relation_size(CAST(:name AS regclass)) "
+                "+ coalesce(sum(pg_total_relation_size(relid)), 0) "
+                "FROM pg_partition_tree(CAST(:name AS regclass))"
+            )
+            return sum(
+                int(connection.execute(of_table, {"name": name}).scalar_one())
+                for name in metadata.tables
+            )
         pages = connection.execute(text("PRAGMA page_count")).scalar_one()
         return int(pages) * int(connection.execute(text("PRAGMA page_size")).scalar_one())
 
