@@ -1,6 +1,6 @@
 """Run servers in processes of their own, each on one core, and read what they cost from /proc.
 
-Linux only. Called by `gateway.py` and the scripts in `peers/`.
+Linux only. Called by `gateway.py`, `dashboard.py` and the scripts in `peers/`.
 """
 
 import os
@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,24 +32,11 @@ class Running:
 
     def ids(self) -> list[int]:
         """Return the ids of all processes that belong to it."""
-        children: dict[int, list[int]] = {}
-        for entry in os.listdir("/proc"):
-            if entry.isdigit() and (fields := _stat(int(entry))):
-                children.setdefault(int(fields[1]), []).append(int(entry))
-        found, left = [], [self.process.pid]
-        while left:
-            one = left.pop()
-            found.append(one)
-            left += children.get(one, [])
-        return found
+        return family(self.process.pid)
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that all of it has used, in user mode and in the kernel."""
-        used = 0
-        for one in self.ids():
-            if fields := _stat(one):
-                used += int(fields[11]) + int(fields[12])
-        return used / _TICKS_A_SECOND
+        return cpu_seconds_of(self.ids())
 
     def resident_bytes(self) -> int:
         """Return the memory that it holds; what several share counts once."""
@@ -61,6 +48,29 @@ class Running:
                 continue
             total += next(int(line.split()[1]) for line in text.splitlines() if "Pss:" in line)
         return total * 1024
+
+
+def family(process_id: int) -> list[int]:
+    """Return the id of a process and of all that descend from it."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and (fields := _stat(int(entry))):
+            children.setdefault(int(fields[1]), []).append(int(entry))
+    found, left = [], [process_id]
+    while left:
+        one = left.pop()
+        found.append(one)
+        left += children.get(one, [])
+    return found
+
+
+def cpu_seconds_of(process_ids: Iterable[int]) -> float:
+    """Return the CPU time that processes have used, in user mode and in the kernel."""
+    used = 0
+    for one in process_ids:
+        if fields := _stat(one):
+            used += int(fields[11]) + int(fields[12])
+    return used / _TICKS_A_SECOND
 
 
 def _stat(process_id: int) -> list[str]:
