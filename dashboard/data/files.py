@@ -109,7 +109,7 @@ def export_preview(
 def export_command(question: Question, wanted: Export) -> str:
     """Return the command that writes the same file."""
     zone = ZoneInfo(question.tz)
-    name = f"{wanted.of}.{wanted.format}"
+    file_name = f"{wanted.of}.{wanted.format}"
     if wanted.of == "focus":
         parts = ["meter", "export", "focus", "--focus-version", wanted.version]
         parts += ["--book", _side(question)]
@@ -124,7 +124,7 @@ def export_command(question: Question, wanted: Export) -> str:
     if wanted.of != "entries":
         for name, text in question.filters():
             parts += [f"--{name}", text]
-    parts += ["-o", name]
+    parts += ["-o", file_name]
     return shlex.join(parts)
 
 
