@@ -171,7 +171,7 @@ def test_filters(
 @pytest.mark.parametrize(
     ("filters", "sentence"),
     [
-        ({"colour": "red"}, "found filter 'colour', expected one of subject, model"),
+        ({"colour": "red"}, "found filter 'colour', expected one of subject, subjects, model"),
         ({"basis": "guessed"}, "found basis 'guessed', expected one of reported, estimated"),
         ({"outcome": "lost"}, "found outcome 'lost', expected one of completed"),
         ({"tag": "team"}, "found tag 'team', expected name=value"),
