@@ -22,7 +22,7 @@ _NOT_HANDED_ON = frozenset({b"connection", b"transfer-encoding", b"keep-alive"})
 class Relay:
     """What the server asks of a gateway."""
 
-    client_seconds = 60.0
+    client_seconds = head_seconds = idle_seconds = 60.0
 
     def __init__(self, upstream: str) -> None:
         """Send everything to one upstream."""

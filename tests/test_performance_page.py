@@ -1,5 +1,6 @@
 """The arithmetic behind docs/performance.md, and the places that it is written to."""
 
+import socket
 import sys
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from gateway import Figures, percentile  # noqa: E402
+from gateway import Figures, mock, percentile  # noqa: E402
+from peers import bare_relay  # noqa: E402
 from performance import (  # noqa: E402
     PAGE,
     PARTS_OF_PAGE,
@@ -17,6 +19,16 @@ from performance import (  # noqa: E402
     put,
     ratio,
 )
+
+
+def test_the_bare_relay_hands_on_what_the_mock_provider_answers():
+    with (
+        mock("--chunks", "3") as port,
+        bare_relay.serving(port, Path()) as (target, _),
+        socket.create_connection((target.host, target.port), timeout=20) as connection,
+    ):
+        connection.sendall(target.request())
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
 
 
 def figures(**values: list[float]) -> Figures:
