@@ -11,7 +11,7 @@ Called by the ledger, the reads and the check.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain, islice
 from operator import add
 from typing import Any, Final
@@ -20,6 +20,7 @@ from uuid import UUID
 from sqlalchemy import (
     JSON,
     BigInteger,
+    BindParameter,
     ColumnElement,
     Connection,
     Engine,
@@ -156,10 +157,19 @@ ROLLUPS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What some records change in the sums: events whose sums are added (1) or taken away (-1)."""
+    """What some records change in the sums: events whose sums are added (1) or taken away (-1).
 
-    events: Any
+    Of `table` usage_events the events as they were first written, of corrections those that `ids`
+    name, each as it states its call.
+    """
+
+    table: Table
+    ids: Sequence[UUID]
     sign: int
+
+    def events(self, *, native: bool) -> FromClause:
+        """Return the events, in the columns of `event_to_row`; `native`: for PostgreSQL."""
+        return _named_events(self.table, _ids(self.ids, native=native), native=native)
 
 
 def fold(
@@ -218,17 +228,15 @@ def _sums(connection: Connection, sources: Sequence[UUID]) -> list[tuple[Rollup,
     """Return the rows that these records add to each rollup."""
     native = connection.dialect.name == "postgresql"
     made: dict[str, _Sums] = {}
+    changed = changes(connection, sources)
     finest = [rollup for rollup in ROLLUPS if rollup.finer is None]
-    for ids in _slices(sources):
-        among = {_IDS: ids if native else [source.bytes for source in ids]}
-        changed = _corrected_by(connection, ids)
-        for rollup in finest:
-            found = list(connection.execute(_summed_anew(rollup, native=native), among))
-            for change in changed:
-                found += connection.execute(summed(rollup, change, native=native))
-            keys = len(rollup.table.columns) - len(NAMES)
-            rows = made.setdefault(rollup.table.name, {})
-            for row in found:
+    for rollup in finest:
+        keys = len(rollup.table.columns) - len(NAMES)
+        rows = made.setdefault(rollup.table.name, {})
+        for change in changed:
+            statement = _summed_as(rollup, change.table, change.sign, _IDS, native=native)
+            among = {_IDS: _ids(change.ids, native=native)}
+            for row in connection.execute(statement, among):
                 # PostgreSQL sums to a decimal.
                 _take(rows, (int(row[0]), *row[1:keys]), [int(value) for value in row[keys:]])
     for rollup in ROLLUPS:
@@ -256,66 +264,71 @@ def _take(rows: _Sums, key: tuple[Any, ...], sums: list[int]) -> None:
 
 def changes(connection: Connection, sources: Sequence[UUID]) -> list[Change]:
     """Return what these records change: events anew, corrections against what was known before."""
-    native = connection.dialect.name == "postgresql"
     found = []
-    for ids in _slices(sources):
-        found.append(Change(_first(_among(usage_events.c.call_id, ids, native=native)), 1))
+    for start in range(0, len(sources), AT_ONCE):
+        ids = sources[start : start + AT_ONCE]
+        found.append(Change(usage_events, ids, 1))
         found += _corrected_by(connection, ids)
     return found
 
 
-def _slices(sources: Sequence[UUID]) -> Iterator[list[UUID]]:
-    """Yield the ids, as many at once as one statement takes."""
-    for start in range(0, len(sources), AT_ONCE):
-        yield list(sources[start : start + AT_ONCE])
-
-
-def _corrected_by(connection: Connection, ids: list[UUID]) -> list[Change]:
+def _corrected_by(connection: Connection, ids: Sequence[UUID]) -> list[Change]:
     """Return what those of these records change that are corrections."""
     native = connection.dialect.name == "postgresql"
-    named = _among(corrections.c.id, ids, native=native)
-    chosen = select(corrections.c.call_id, corrections.c.number).where(named)
-    corrected = connection.execute(chosen).all()
+    among = {_IDS: _ids(ids, native=native)}
+    corrected = connection.execute(_chosen(native=native), among).all()
     if not corrected:
         return []
-    first = [call_id for call_id, number in corrected if number == 1]
-    later = [(call_id, number - 1) for call_id, number in corrected if number > 1]
-    replaced = tuple_(corrections.c.call_id, corrections.c.number).in_(later)
-    return [
-        Change(corrected_events(named), 1),
-        *([Change(corrected_events(replaced), -1)] if later else []),
-        *([Change(_first(usage_events.c.call_id.in_(first)), -1)] if first else []),
-    ]
-
-
-def _among(
-    column: ColumnElement[UUID], ids: list[UUID] | None, *, native: bool
-) -> ColumnElement[bool]:
-    """Return the condition that a column is one of the ids, with as little work for each as can be.
-
-    PostgreSQL takes them as one parameter, SQLite as bytes that nothing converts. None: they come
-    with each run of the statement, by the name `_IDS`.
-    """
-    if native:
-        return column == any_(bindparam(_IDS if ids is None else None, ids, type_=_ARRAY))
-    plain = type_coerce(column, LargeBinary)
-    if ids is None:
-        return plain.in_(bindparam(_IDS, expanding=True))
-    return plain.in_([source.bytes for source in ids])
+    changed = [Change(corrections, [row.id for row in corrected], 1)]
+    first = [row.call_id for row in corrected if row.number == 1]
+    later = [(row.call_id, row.number - 1) for row in corrected if row.number > 1]
+    if later:
+        place = tuple_(corrections.c.call_id, corrections.c.number)
+        replaced = connection.execute(select(corrections.c.id).where(place.in_(later))).scalars()
+        changed.append(Change(corrections, list(replaced), -1))
+    if first:
+        changed.append(Change(usage_events, first, -1))
+    return changed
 
 
 @cache
-def _summed_anew(rollup: Rollup, *, native: bool) -> Select[Any]:
-    """Return a SELECT of what events add to a rollup; their ids come by the name `_IDS`.
+def _chosen(*, native: bool) -> Select[Any]:
+    """Return a SELECT of the corrections among records; their ids come by the name `_IDS`."""
+    named = _among(corrections.c.id, bindparam(_IDS, expanding=not native), native=native)
+    return select(corrections.c.id, corrections.c.call_id, corrections.c.number).where(named)
+
+
+def _ids(ids: Sequence[UUID], *, native: bool) -> list[UUID] | list[bytes]:
+    """Return ids as `_among` takes them."""
+    return list(ids) if native else [source.bytes for source in ids]
+
+
+def _among(
+    column: ColumnElement[UUID], ids: BindParameter[Any] | list[Any], *, native: bool
+) -> ColumnElement[bool]:
+    """Return the condition that a column is one of the ids, with as little work for each as can be.
+
+    PostgreSQL takes them as one parameter, SQLite as bytes that nothing converts.
+    """
+    if not native:
+        return type_coerce(column, LargeBinary).in_(ids)
+    return column == any_(type_coerce(ids, _ARRAY))
+
+
+def _named_events(table: Table, ids: BindParameter[Any] | list[Any], *, native: bool) -> FromClause:
+    if table is corrections:
+        return corrected_events(_among(corrections.c.id, ids, native=native))
+    return first_events().where(_among(table.c.call_id, ids, native=native)).subquery("events")
+
+
+@cache
+def _summed_as(rollup: Rollup, table: Table, sign: int, ids: str, *, native: bool) -> Select[Any]:
+    """Return a SELECT of what a change adds to a rollup; the ids come by the name `ids`.
 
     Made once: putting it together takes longer than running it for a few events.
     """
-    events = _first(_among(usage_events.c.call_id, None, native=native))
-    return summed(rollup, Change(events, 1), native=native)
-
-
-def _first(condition: ColumnElement[bool]) -> FromClause:
-    return first_events().where(condition).subquery("events")
+    named: BindParameter[Any] = bindparam(ids, expanding=not native)
+    return summed(rollup, _named_events(table, named, native=native), sign, native=native)
 
 
 def beyond(connection: Connection) -> list[UUID] | None:
@@ -386,10 +399,10 @@ def _start_of(rollup: Rollup, at_us: ColumnElement[int], *, native: bool) -> Col
     return cast(extract("epoch", month), BigInteger) * million
 
 
-def summed(rollup: Rollup, change: Change, *, native: bool) -> Select[Any]:
-    """Return a SELECT of what a change adds to a rollup, in the columns of its table."""
-    keys, source = keys_of(rollup, change.events, native=native)
-    sums = sums_of(change.events, change.sign)
+def summed(rollup: Rollup, events: FromClause, sign: int, *, native: bool) -> Select[Any]:
+    """Return a SELECT of what events add to a rollup, times `sign`, in the columns of its table."""
+    keys, source = keys_of(rollup, events, native=native)
+    sums = sums_of(events, sign)
     return select(*keys, *sums).select_from(source).group_by(*keys)
 
 
@@ -411,20 +424,12 @@ def rollups_that_differ(connection: Connection) -> Iterator[tuple[str, str]]:
     native = connection.dialect.name == "postgresql"
     gone_us = gone_until(connection)
     tail = changes(connection, list(_all_beyond(connection)))
+    shape = tuple((change.table, change.sign) for change in tail)
+    among = {f"{_IDS}{n}": _ids(tail[n].ids, native=native) for n in range(len(tail))}
     for rollup in ROLLUPS:
         names = [known.name for known in rollup.table.c]
         keys = [name for name in names if name not in NAMES]
-        parts = [*_kept_less_known(rollup, gone_us, native=native)]
-        parts += [summed(rollup, change, native=native) for change in tail]
-        # By their bare names: to look up the columns of a union takes longer than to ask for them.
-        both = union_all(*parts).subquery("both")
-        named: list[ColumnElement[Any]] = [column(name) for name in keys]
-        sums: list[ColumnElement[Any]] = [func.sum(column(n)).label(n) for n in NAMES]
-        grouped = select(*named, *sums).select_from(both).group_by(*named)
-        every: list[ColumnElement[Any]] = [column(name) for name in names]
-        left = select(*every).select_from(grouped.subquery("left_over"))
-        wrong = or_(*[column(name) != 0 for name in NAMES])
-        row = connection.execute(left.where(wrong).order_by(column("started_us"))).first()
+        row = connection.execute(_first_off(rollup, gone_us, shape, native=native), among).first()
         if row is not None:
             told = row._mapping
             place = ", ".join(f"{name} {told[name]}" for name in keys)
@@ -432,15 +437,31 @@ def rollups_that_differ(connection: Connection) -> Iterator[tuple[str, str]]:
             yield f"{rollup.table.name} ({place})", f"it is off by {off}"
 
 
-@cache
-def _kept_less_known(
-    rollup: Rollup, gone_us: int, *, native: bool
-) -> tuple[Select[Any], Select[Any]]:
-    """Return the rows of a rollup, and what all calls as they are now known take from them."""
-    events = latest_events()
-    present = select(events).where(events.c.started_us >= gone_us).subquery("events")
-    known = summed(rollup, Change(present, -1), native=native)
-    return select(*rollup.table.c).where(rollup.table.c.started_us >= gone_us), known
+@lru_cache(maxsize=256)
+def _first_off(
+    rollup: Rollup, gone_us: int, tail: tuple[tuple[Table, int], ...], *, native: bool
+) -> Select[Any]:
+    """Return a SELECT of the first row that is not the sum of its calls.
+
+    What the rollup holds, less all calls as they are now known, more the changes of the tail: its
+    tables and signs, whose ids come by the names ids0, ids1 …
+    """
+    latest = select(latest_events()).where(latest_events().c.started_us >= gone_us)
+    kept = select(*rollup.table.c).where(rollup.table.c.started_us >= gone_us)
+    parts = [kept, summed(rollup, latest.subquery("events"), -1, native=native)]
+    for number, (table, sign) in enumerate(tail):
+        parts.append(_summed_as(rollup, table, sign, f"{_IDS}{number}", native=native))
+    # By their bare names: to look up the columns of a union takes longer than to ask for them.
+    both = union_all(*parts).subquery("both")
+    every: list[ColumnElement[Any]] = [column(known.name) for known in rollup.table.c]
+    keys: list[ColumnElement[Any]] = [
+        column(known.name) for known in rollup.table.c if known.name not in NAMES
+    ]
+    sums: list[ColumnElement[Any]] = [func.sum(column(name)).label(name) for name in NAMES]
+    grouped = select(*keys, *sums).select_from(both).group_by(*keys)
+    wrong = or_(*[column(name) != 0 for name in NAMES])
+    left = select(*every).select_from(grouped.subquery("left_over")).where(wrong)
+    return left.order_by(column("started_us"))
 
 
 def _all_beyond(connection: Connection) -> Iterator[UUID]:

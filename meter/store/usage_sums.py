@@ -264,9 +264,10 @@ def _from_rollup(
         else:
             parts.append(_from_table(connection, question, span, finer, edge))
             first_us, end_us = min(first_us, edge[0]), max(end_us, edge[1])
+    native = connection.dialect.name == "postgresql"
     for change in changes(connection, sources):
-        within = first_us, end_us
-        parts.append(_from_calls(connection, question, span, within, change.events, change.sign))
+        within, events = (first_us, end_us), change.events(native=native)
+        parts.append(_from_calls(connection, question, span, within, events, change.sign))
     return chain.from_iterable(parts)
 
 

@@ -284,7 +284,7 @@ def test_the_check_names_a_rollup_that_is_not_the_sum_of_its_calls(
 def test_ids_of_calls_that_never_came_fold_to_nothing(engine: Engine, store: LedgerStore) -> None:
     with engine.connect() as connection:
         (only,) = rollups.changes(connection, [call_id(7)])
-        keys = rollups.summed(
-            rollups.ROLLUPS[0], only, native=connection.dialect.name == "postgresql"
-        )
-        assert connection.execute(keys).all() == []
+        native = connection.dialect.name == "postgresql"
+        events = only.events(native=native)
+        added = rollups.summed(rollups.ROLLUPS[0], events, only.sign, native=native)
+        assert connection.execute(added).all() == []
