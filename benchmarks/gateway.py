@@ -38,6 +38,8 @@ CONTESTANTS: dict[str, tuple[Contestant, str]] = {
     "meter-postgresql": (ours.METER_ON_POSTGRESQL, "calls,latency"),
     "one": (ours.ONE_OF_TWO_CORES, "calls"),
     "two": (ours.TWO_OF_TWO_CORES, "calls"),
+    "one-slowed": (ours.ONE_SLOWED, "calls"),
+    "two-slowed": (ours.TWO_SLOWED, "calls"),
     "tensorzero": (tensorzero.TENSORZERO, "calls,latency,streams"),
     "portkey": (portkey.PORTKEY, "calls,latency,streams"),
     "litellm": (litellm.LITELLM, "calls,latency,streams"),

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 
 from driving import Target
-from processes import DRIVER_CORE, SERVER_CORE, Running, running
+from processes import DRIVER_CORE, SERVER_CORE, Running, running, slowed
 
 from meter.meter import Meter
 from meter.store.migrating import upgrade
-from peers.contestant import Contestant
+from peers.contestant import Contestant, Unavailable
 
 _BEGIN_SECONDS = 60
 
@@ -72,6 +72,24 @@ def serving_on_postgresql(
                 yield served
 
 
+@contextmanager
+def serving_slowed(
+    port: int, folder: Path, *, workers: int, cores: float = 0.4
+) -> Iterator[tuple[Target, Running]]:
+    """Run gateways on PostgreSQL, each with a part of a core only: what they share has room."""
+    with serving_on_postgresql(port, folder, workers=workers, core=None) as (target, server):
+        serving_ids = server.ids()
+        if workers > 1:
+            serving_ids.remove(server.process.pid)  # It only looks after the others.
+        if len(serving_ids) != workers:
+            raise Unavailable(f"found {len(serving_ids)} serving processes, expected {workers}")
+        try:
+            with slowed(serving_ids, cores):
+                yield target, server
+        except PermissionError as error:
+            raise Unavailable(f"no control group can be made here: {error}") from None
+
+
 def _port_in(log: Path) -> int:
     """Return the port that the gateway says it serves on."""
     until_s = time.monotonic() + _BEGIN_SECONDS
@@ -99,4 +117,14 @@ TWO_OF_TWO_CORES = Contestant(
     "meter on PostgreSQL, 2 processes",
     "on any core",
     partial(serving_on_postgresql, workers=2, core=None),
+)
+ONE_SLOWED = Contestant(
+    "meter on PostgreSQL, 1 process slowed",
+    "0.4 of a core",
+    partial(serving_slowed, workers=1),
+)
+TWO_SLOWED = Contestant(
+    "meter on PostgreSQL, 2 processes slowed",
+    "0.4 of a core each",
+    partial(serving_slowed, workers=2),
 )
