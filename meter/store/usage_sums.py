@@ -8,7 +8,7 @@ Called by the reads.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -49,6 +49,7 @@ from meter.store.summing import (
 )
 
 _AT_ONCE: Final = 1000
+_EVER_US: Final = 2**62
 _Currencies = tuple[str | None, str | None, str | None]
 """That of the cost, of the published price and of what is billed."""
 _NO_FILTERS: Final[Mapping[str, str | None]] = MappingProxyType({})
@@ -238,57 +239,118 @@ def _read(
 # --- from a rollup ----------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Sums over [start, end) out of a rollup (None: of the calls), added (1) or taken off (-1)."""
+
+    rollup: Rollup | None
+    interval: tuple[int, int]
+    sign: int
+
+
 def _from_rollup(
     connection: Connection, question: _Question, span: tuple[int, int]
 ) -> Iterable[Found] | None:
-    """Return sums out of a rollup and what it lacks, None where no rollup answers the question."""
-    answering = list(_rollups_for(question, span))
-    for rollup in answering:
-        whole = _whole_intervals(question, span, rollup)
-        if whole is None:
-            continue
-        edges = _edges(question, span, whole)
-        if not (edges and rollup.finer is not None):
-            break
-    else:
+    """Return sums out of rollups and what they lack, None where no rollup answers the question."""
+    whole = question.since_us or 0, _EVER_US if question.until_us is None else question.until_us
+    parts = list(_cover(list(_rollups_for(question, span)), whole, span, 1, question.gone_us))
+    if all(part.rollup is None for part in parts):
         return None
     sources = beyond(connection)
     if sources is None:
         return None
-    parts = [_from_table(connection, question, span, rollup, whole)]
-    first_us, end_us = whole
-    for edge in edges:
-        finer = _aligned(answering, edge)
-        if finer is None:
-            parts.append(_from_calls(connection, question, span, edge))
+    found = []
+    for part in parts:
+        if part.rollup is None:
+            of_part = _from_calls(connection, question, span, part.interval)
         else:
-            parts.append(_from_table(connection, question, span, finer, edge))
-            first_us, end_us = min(first_us, edge[0]), max(end_us, edge[1])
+            of_part = _from_table(connection, question, span, part.rollup, part.interval)
+        found.append(of_part if part.sign > 0 else map(_taken_off, of_part))
     native = connection.dialect.name == "postgresql"
     for change in changes(connection, sources):
-        within, events = (first_us, end_us), change.events(native=native)
-        parts.append(_from_calls(connection, question, span, within, events, change.sign))
-    return chain.from_iterable(parts)
+        events = change.events(native=native)
+        for interval, times in _counted(parts):
+            sign = change.sign * times
+            found.append(_from_calls(connection, question, span, interval, events, sign))
+    return chain.from_iterable(found)
 
 
-def _aligned(rollups: Sequence[Rollup], edge: tuple[int, int]) -> Rollup | None:
-    """Return the first of the rollups that an interval cuts no interval of, None for none."""
-    for rollup in rollups:
-        if all(rollup.bounds(bound)[0] == bound for bound in edge):
-            return rollup
-    return None
+def _cover(
+    rollups: Sequence[Rollup],
+    interval: tuple[int, int],
+    span: tuple[int, int] | None,
+    sign: int,
+    gone_us: int,
+) -> Iterator[_Part]:
+    """Yield parts that together are an interval: of the coarsest rollup what it can, and so on.
+
+    Most of an interval of a rollup is all of it less the rest, where the calls of both are there.
+    `span` is the first and the last moment of interest: without calls outside it, what is cut off
+    there makes no difference. None says nothing.
+    """
+    if not rollups:
+        yield _Part(None, _within(interval, span), sign)
+        return
+    rollup, finer = rollups[0], rollups[1:]
+    asked = _widened(rollup, interval, span)
+    first_us, end_us = asked[0], rollup.bounds(asked[1])[0]
+    if rollup.bounds(first_us)[0] != first_us:
+        first_us = rollup.bounds(first_us)[1]
+    if first_us < end_us:
+        yield _Part(rollup, (first_us, end_us), sign)
+        edges = [(asked[0], first_us), (end_us, asked[1])]
+    elif first_us == end_us:
+        edges = [(asked[0], end_us), (end_us, asked[1])]
+    else:
+        edges = [asked]
+    for edge in edges:
+        if edge[0] >= edge[1]:
+            continue
+        around = rollup.bounds(edge[0])
+        is_most = 2 * (edge[1] - edge[0]) > around[1] - around[0]
+        if is_most and around[0] >= gone_us and not rollup.is_by_tag:
+            yield _Part(rollup, around, sign)
+            for rest in ((around[0], edge[0]), (edge[1], around[1])):
+                if rest[0] < rest[1]:
+                    yield from _cover(finer, rest, None, -sign, gone_us)
+        else:
+            yield from _cover(finer, edge, span, sign, gone_us)
 
 
-def _edges(
-    question: _Question, span: tuple[int, int], whole: tuple[int, int]
-) -> list[tuple[int, int]]:
-    """Return where calls may lie in the question's interval outside its whole intervals."""
-    edges = []
-    if max(question.since_us or 0, span[0]) < whole[0]:
-        edges.append((question.since_us or span[0], whole[0]))
-    if whole[1] <= span[1]:
-        edges.append((whole[1], question.until_us or span[1] + 1))
-    return edges
+def _widened(
+    rollup: Rollup, interval: tuple[int, int], span: tuple[int, int] | None
+) -> tuple[int, int]:
+    """Return an interval that has the same calls, and ends where one of the rollup's does."""
+    if span is None:
+        return interval
+    # Nothing lies before the first call, and nothing behind the last.
+    start_us = max(rollup.bounds(span[0])[0], interval[0])
+    return start_us, rollup.bounds(span[1])[1] if interval[1] > span[1] + 1 else interval[1]
+
+
+def _within(interval: tuple[int, int], span: tuple[int, int] | None) -> tuple[int, int]:
+    if span is None:
+        return interval
+    return max(interval[0], span[0]), min(interval[1], span[1] + 1)
+
+
+def _taken_off(found: Found) -> Found:
+    return Found(found.group, found.currencies, [-value for value in found.sums])
+
+
+def _counted(parts: Sequence[_Part]) -> Iterator[tuple[tuple[int, int], int]]:
+    """Yield the intervals that rollups count, and how often: what is not folded lacks there."""
+    turns: dict[int, int] = {}
+    for part in parts:
+        if part.rollup is not None:
+            for at_us, turn in zip(part.interval, (part.sign, -part.sign), strict=True):
+                turns[at_us] = turns.get(at_us, 0) + turn
+    ordered = sorted(at_us for at_us, turn in turns.items() if turn)
+    times = 0
+    for at_us, next_us in pairwise(ordered):
+        times += turns[at_us]
+        if times:
+            yield (at_us, next_us), times
 
 
 def _rollups_for(question: _Question, span: tuple[int, int]) -> Iterator[Rollup]:
@@ -319,22 +381,6 @@ def _fits(window: Window, span: tuple[int, int], rollup: Rollup) -> bool:
     """Whether no window begins inside an interval of the rollup."""
     starts = starts_of(window, *span)
     return all(rollup.bounds(start_us)[0] == start_us for start_us in starts)
-
-
-def _whole_intervals(
-    question: _Question, span: tuple[int, int], rollup: Rollup
-) -> tuple[int, int] | None:
-    """Return [first, end) of the rollup's intervals that lie in the question's, None for none."""
-    # Nothing lies before the first call either.
-    since_us = max(rollup.bounds(span[0])[0], question.since_us or 0)
-    until_us = question.until_us
-    if until_us is None or until_us > span[1] + 1:
-        # Nothing lies behind the last call.
-        until_us = rollup.bounds(span[1])[1]
-    first_us, end_us = rollup.bounds(since_us)[0], rollup.bounds(until_us)[0]
-    if first_us < since_us:
-        first_us = rollup.bounds(since_us)[1]
-    return (first_us, end_us) if first_us < end_us else None
 
 
 def _from_table(

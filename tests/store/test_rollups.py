@@ -156,6 +156,64 @@ def test_they_agree_with_the_calls_at_every_step(engine: Engine, store: LedgerSt
     assert not list(check(engine))
 
 
+def test_they_agree_over_any_interval(engine: Engine, store: LedgerStore) -> None:
+    made = events()
+    recorded(store, made[:150])
+    corrected(store, range(1, 12))
+    rollups.fold(engine)
+    recorded(store, made[150:])
+    corrected(store, range(5, 9), place=2)
+    for _ in range(150):
+        question = _chosen.choice(QUESTIONS)
+        # From within an hour to two months, often nearly a whole hour, day or month.
+        length_us = _chosen.choice([HOUR_US, 24 * HOUR_US, 31 * 24 * HOUR_US, 60 * 24 * HOUR_US])
+        since_us = NOVEMBER_US + _chosen.randrange(-25 * 24 * 4, 10 * 24 * 4) * QUARTER_US
+        since_us += _chosen.choice([0, 1, QUARTER_US // 3])
+        until_us = since_us + _chosen.choice([length_us, _chosen.randrange(1, length_us)])
+        asked = question | {"since_us": since_us, "until_us": until_us}
+        assert usage(engine, **asked) == usage(engine, **asked, rollups=False), asked
+
+
+@pytest.mark.parametrize(
+    ("by", "hours", "tables"),
+    [
+        # Days 1 to 26 of a month of 30, to 18:16: the month, less its last days.
+        ("subject", (0, 25 * 24 + 18.25), ["usage_subject_months", "usage_subject_days",
+                                           "usage_subject_hours", "usage_subject_hours"]),
+        ("subject", (0, 3 * 24 + 2), ["usage_subject_days", "usage_subject_hours"]),
+        ("model", (24, 66.75), ["usage_days", "usage_days", "usage_hours"]),
+        ("model", (48, 48.75), ["usage_hours"]),
+        ("model", (0.25, 0.5), []),
+    ],
+)  # fmt: skip
+def test_most_of_an_interval_is_all_of_it_less_the_rest(
+    engine: Engine,
+    store: LedgerStore,
+    monkeypatch: pytest.MonkeyPatch,
+    by: str,
+    hours: tuple[float, float],
+    tables: list[str],
+) -> None:
+    made = events()
+    late = [an_event(replace(event.call, id=call_id(1000 + n), operation_id=call_id(1000 + n),
+                             started_us=event.call.started_us + 19 * 24 * HOUR_US))
+            for n, event in enumerate(made[:50])]  # fmt: skip
+    recorded(store, made + late)
+    rollups.fold(engine)
+    read: list[str] = []
+    real = usage_sums._table_rows
+
+    def noting(connection: Any, question: Any, span: Any, table: Any, interval: Any) -> Any:
+        read.append(table.name)
+        return real(connection, question, span, table, interval)
+
+    monkeypatch.setattr(usage_sums, "_table_rows", noting)
+    since_us, until_us = (NOVEMBER_US + int(hour * HOUR_US) for hour in hours)
+    asked: dict[str, Any] = {"by": [by], "since_us": since_us, "until_us": until_us}
+    assert usage(engine, **asked) == usage(engine, **asked, rollups=False)
+    assert read == tables
+
+
 def test_a_rollup_is_read_where_one_answers(
     engine: Engine, store: LedgerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
