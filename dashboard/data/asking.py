@@ -133,7 +133,9 @@ def note(asked: datetime) -> None:
     st.session_state["_as_of"] = asked if known is None else min(known, asked)
 
 
-@st.cache_data(ttl=REFRESH_SECONDS, max_entries=500, show_spinner=False)
+# As a resource: rows never change, and copying thousands of them for each question costs more
+# than most answers.
+@st.cache_resource(ttl=REFRESH_SECONDS, max_entries=500, show_spinner=False)
 def _usage(
     url: str,
     by: tuple[str, ...],
@@ -141,9 +143,9 @@ def _usage(
     until: datetime | None,
     tz: str,
     filters: tuple[tuple[str, str], ...],
-) -> tuple[list[UsageRow], datetime]:
+) -> tuple[tuple[UsageRow, ...], datetime]:
     asked = datetime.now(UTC)
-    return opened(url).usage(by, since=since, until=until, tz=tz, **dict(filters)), asked
+    return tuple(opened(url).usage(by, since=since, until=until, tz=tz, **dict(filters))), asked
 
 
 def allowed(viewer: Viewer, question: Question) -> Question:
@@ -212,6 +214,7 @@ def place() -> str:
 def forget() -> None:
     """Forget every answer and every open ledger, to try again."""
     st.cache_data.clear()
+    _usage.clear()
     close()
 
 

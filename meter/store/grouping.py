@@ -62,14 +62,14 @@ def sorting_key(group: Sequence[str | None]) -> tuple[tuple[bool, str], ...]:
 
 def _dimension(name: str, events: Any, tz: str, first_us: int, last_us: int) -> Dimension:
     if name in _COLUMNS:
-        return Dimension((events.c[_COLUMNS[name]],), _as_it_is)
+        return Dimension((events.c[_COLUMNS[name]],), as_it_is)
     if name in TIMES:
         return _time(Window(TIMES[name], tz), events, first_us, last_us)
     if name.startswith(TAG) and len(name) > len(TAG):
         return Dimension((events.c.tags,), _tag_reader(name.removeprefix(TAG)))
     if name == "model":
         model = func.coalesce(events.c.model_requested, events.c.model_served)
-        return Dimension((model,), _as_it_is)
+        return Dimension((model,), as_it_is)
     if name == "outcome":
         return Dimension((events.c.outcome,), lambda number: OUTCOMES[number].value)
     if name == "basis":
@@ -78,7 +78,8 @@ def _dimension(name: str, events: Any, tz: str, first_us: int, last_us: int) -> 
     raise InputError(f"found {name!r} to group by, expected one of {', '.join(known)}")
 
 
-def _as_it_is(value: str | None) -> str | None:
+def as_it_is(value: str | None) -> str | None:
+    """Return the text that a column holds."""
     return value
 
 

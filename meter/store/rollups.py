@@ -61,6 +61,7 @@ from meter.store.schema import (
     usage_subject_days,
     usage_subject_hours,
     usage_subject_months,
+    usage_subject_plain_days,
     usage_tag_days,
 )
 from meter.store.statements import statements_for
@@ -102,7 +103,8 @@ _NONE: Final[ColumnElement[Any]] = literal_column("''")
 class Rollup:
     """One table of sums: its interval, its keys by the names that sums are grouped by.
 
-    `step_us` None is a month UTC. A `finer` one has the same keys and shorter intervals.
+    `step_us` None is a month UTC. What is folded into a `finer` one, with the same keys and
+    shorter intervals, is added up to what it takes.
     """
 
     table: Table
@@ -134,6 +136,7 @@ ROLLUPS: Final = (
     Rollup(usage_days, DAY_US, _WHO, finer=usage_hours),
     Rollup(usage_hours, HOUR_US, _WHO),
     Rollup(usage_subject_months, None, (("subject", "subject"),), finer=usage_subject_hours),
+    Rollup(usage_subject_plain_days, DAY_US, (("subject", "subject"),), finer=usage_subject_hours),
     Rollup(
         usage_subject_days,
         DAY_US,
@@ -152,7 +155,7 @@ ROLLUPS: Final = (
         (("tag_name", "tag_name"), ("tag_value", "tag_value"), ("model", "model")),
     ),
 )  # fmt: skip
-"""Every rollup, the one to prefer first; those with a finer one only where they need no edges."""
+"""Every rollup, the one to prefer first."""
 
 
 @dataclass(frozen=True, slots=True)

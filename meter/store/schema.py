@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from meter.store.types import Id
 
-HEAD_REVISION = "0012"
+HEAD_REVISION = "0013"
 """The migration that this release's code is written for (a test compares it with the folder)."""
 
 metadata = MetaData(
@@ -602,6 +602,9 @@ usage_subject_days = _rollup("usage_subject_days", "subject", "provider", "model
 usage_subject_hours = _rollup("usage_subject_hours", "subject")
 """Sums of each hour UTC by subject, for the days of zones that begin inside a day UTC."""
 
+usage_subject_plain_days = _rollup("usage_subject_plain_days", "subject")
+"""Sums of each day UTC by subject alone."""
+
 usage_subject_months = _rollup("usage_subject_months", "subject")
 """Sums of each month UTC by subject."""
 
@@ -614,8 +617,8 @@ usage_tag_days = _rollup("usage_tag_days", "tag_name", "tag_value", "model")
 rollups = {
     table.name: table
     for table in (
-        usage_days, usage_hours, usage_subject_months, usage_subject_days, usage_subject_hours,
-        usage_key_days, usage_tag_days,
+        usage_days, usage_hours, usage_subject_months, usage_subject_plain_days,
+        usage_subject_days, usage_subject_hours, usage_key_days, usage_tag_days,
     )
 }  # fmt: skip
 """Every table of sums, by its name."""

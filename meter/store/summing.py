@@ -5,6 +5,7 @@ the same sums, so that they can be added. A sum that no call reported is told fr
 counting who reported. Called by the reads, the rollups and the check.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, and_, case, func, or_
@@ -75,7 +76,7 @@ def sums_of_rollup(rollup: Any) -> list[ColumnElement[Any]]:
     return [func.sum(rollup.c[name]).label(name) for name in NAMES]
 
 
-def known(sums: list[int]) -> list[int | None]:
+def known(sums: Sequence[int]) -> list[int | None]:
     """Return `REPORTED` and then `COUNTED` of added sums, None for what no call reported."""
     many = len(REPORTED)
     reported = [

@@ -9,8 +9,9 @@ Called by the reads.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
+from operator import add
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     Connection,
@@ -31,6 +32,7 @@ from meter.store.grouping import (
     TAG,
     TIMES,
     Dimension,
+    as_it_is,
     dimensions_of,
     sorting_key,
     starts_of,
@@ -50,6 +52,7 @@ from meter.store.summing import (
 
 _AT_ONCE: Final = 1000
 _EVER_US: Final = 2**62
+_CALLS: Final = len(NAMES) - len(COUNTED)
 _Currencies = tuple[str | None, str | None, str | None]
 """That of the cost, of the published price and of what is billed."""
 _NO_FILTERS: Final[Mapping[str, str | None]] = MappingProxyType({})
@@ -106,8 +109,7 @@ class _Question:
     gone_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One row that the database summed: its group as texts, its currencies, its sums."""
 
     group: _Group
@@ -226,14 +228,20 @@ def _read(
 ) -> Iterator[Found]:
     width = sum(len(dimension.columns) for dimension in dimensions)
     after = width + len(CURRENCIES)
+    as_they_are = width == len(dimensions) and all(d.text is as_it_is for d in dimensions)
+    native = connection.dialect.name == "postgresql"
     streamed = statement.execution_options(yield_per=_AT_ONCE)
     with connection.execute(streamed) as rows:
         for row in rows:
-            values = iter(row[:width])
-            group = tuple(each.text(*[next(values) for _ in each.columns]) for each in dimensions)
-            cost, listed, billed = (text or None for text in row[width:after])
+            if as_they_are:
+                group: _Group = tuple(row[:width])
+            else:
+                values = iter(row[:width])
+                group = tuple([d.text(*[next(values) for _ in d.columns]) for d in dimensions])
+            cost, listed, billed = row[width:after]
             # PostgreSQL sums to a decimal.
-            yield Found(group, (cost, listed, billed), [int(value) for value in row[after:]])
+            sums = list(map(int, row[after:])) if native else row[after:]
+            yield Found(group, (cost or None, listed or None, billed or None), sums)
 
 
 # --- from a rollup ----------------------------------------------------------------------------
@@ -417,7 +425,7 @@ def _table_rows(
     by = [name for name in question.by if not name.startswith(TAG)]
     others = iter(dimensions_of(by, rows, question.tz, *span))
     dimensions = [
-        (Dimension((rows.c.tag_value,), _as_it_is) if tagged else Dimension((), _nothing))
+        (Dimension((rows.c.tag_value,), as_it_is) if tagged else Dimension((), _nothing))
         if name.startswith(TAG)
         else next(others)
         for name in question.by
@@ -455,10 +463,6 @@ def _as_events(table: Any) -> Subquery:
     return select(table.c.started_us, *plain, *more, *sums).subquery("events")
 
 
-def _as_it_is(value: str | None) -> str | None:
-    return value
-
-
 def _nothing() -> None:
     return None
 
@@ -468,24 +472,38 @@ def _nothing() -> None:
 
 def rows_of(found: Iterable[Found]) -> list[UsageRow]:
     """Add what was found to the rows asked for."""
-    added: dict[_Group, dict[_Currencies, list[int]]] = {}
-    for each in found:
-        by_currency = added.setdefault(each.group, {})
-        by_currency[each.currencies] = _plus(by_currency.get(each.currencies), each.sums)
+    added: dict[_Group, dict[_Currencies, Sequence[int]]] = {}
+    for group, currencies, sums in found:
+        by_currency = added.get(group)
+        if by_currency is None:
+            added[group] = {currencies: sums}
+        else:
+            before = by_currency.get(currencies)
+            by_currency[currencies] = sums if before is None else list(map(add, before, sums))
     rows = []
-    calls = len(NAMES) - len(COUNTED)
     for group in sorted(added, key=sorting_key):
-        # What later corrections took away leaves sums of nothing.
-        by_currency = {c: sums for c, sums in added[group].items() if sums[calls]}
-        # Those that say most come first, so that the order of the rows makes no difference.
-        for unsaid in sorted((c for c in by_currency if None in c), key=_unsaid):
-            agreeing = [c for c in by_currency if c != unsaid and _agree(unsaid, c)]
-            if len(agreeing) == 1:
-                (only,) = agreeing
-                by_currency[only] = _plus(by_currency[only], by_currency.pop(unsaid))
-        for currencies in sorted(by_currency, key=sorting_key):
-            rows.append(_row(group, currencies, by_currency[currencies]))
+        by_currency = added[group]
+        if len(by_currency) > 1:
+            by_currency = _agreeing(by_currency)
+        for currencies, sums in by_currency.items():
+            # What later corrections took away leaves sums of nothing.
+            if sums[_CALLS]:
+                rows.append(_row(group, currencies, sums))
     return rows
+
+
+def _agreeing(by_currency: dict[_Currencies, Sequence[int]]) -> dict[_Currencies, Sequence[int]]:
+    """Return the sums of one group, those without a currency added to the only ones with one."""
+    by_currency = {c: sums for c, sums in by_currency.items() if sums[_CALLS]}
+    # Those that say most come first, so that the order of the rows makes no difference.
+    for unsaid in sorted((c for c in by_currency if None in c), key=_unsaid):
+        agreeing = [c for c in by_currency if c != unsaid and _agree(unsaid, c)]
+        if len(agreeing) == 1:
+            (only,) = agreeing
+            by_currency[only] = list(map(add, by_currency[only], by_currency.pop(unsaid)))
+    return {
+        currencies: by_currency[currencies] for currencies in sorted(by_currency, key=sorting_key)
+    }
 
 
 def _unsaid(currencies: _Currencies) -> tuple[int, Any]:
@@ -497,13 +515,7 @@ def _agree(unsaid: _Currencies, said: _Currencies) -> bool:
     return all(one is None or one == other for one, other in zip(unsaid, said, strict=True))
 
 
-def _plus(sums: list[int] | None, more: Sequence[int]) -> list[int]:
-    if sums is None:
-        return list(more)
-    return [one + other for one, other in zip(sums, more, strict=True)]
-
-
-def _row(group: _Group, currencies: _Currencies, sums: list[int]) -> UsageRow:
+def _row(group: _Group, currencies: _Currencies, sums: Sequence[int]) -> UsageRow:
     told = known(sums)
     cost_nanos, list_nanos, billed_nanos, i, cr, cw, o, r = told[: len(REPORTED)]
     calls, unpriced, estimated, unknown, unmetered, failed, refused = (

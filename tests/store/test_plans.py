@@ -69,8 +69,10 @@ def filled(engine: Engine, store: LedgerStore) -> Engine:
          "pk_usage_days"),
         (lambda e: usage(e, by=["subject"], **MONTH), "usage_subject_months", "PRIMARY KEY",
          "pk_usage_subject_months"),
-        (lambda e: usage(e, by=["subject"], **TWO_DAYS), "usage_subject_days", "PRIMARY KEY",
-         "pk_usage_subject_days"),
+        (lambda e: usage(e, by=["subject"], **TWO_DAYS), "usage_subject_plain_days", "PRIMARY KEY",
+         "pk_usage_subject_plain_days"),
+        (lambda e: usage(e, by=["subject", "model"], **TWO_DAYS), "usage_subject_days",
+         "PRIMARY KEY", "pk_usage_subject_days"),
         (lambda e: usage(e, by=["key"], **SPAN), "usage_key_days", "PRIMARY KEY",
          "pk_usage_key_days"),
         (lambda e: usage(e, by=["tag:team"], **SPAN), "usage_tag_days", "PRIMARY KEY",
@@ -86,8 +88,8 @@ def filled(engine: Engine, store: LedgerStore) -> Engine:
          f"{REST}_pkey"),
         (lambda e: Keys(e).find("mk-unknown"), "keys", "sqlite_autoindex_keys", "uq_keys_hash"),
     ],
-    ids=["hours", "days", "months of subjects", "subjects", "keys", "tags", "calls summed",
-         "calls listed", "calls of a subject", "one call", "a key"],
+    ids=["hours", "days", "months of subjects", "days of subjects", "subjects and models", "keys",
+         "tags", "calls summed", "calls listed", "calls of a subject", "one call", "a key"],
 )  # fmt: skip
 def test_rows_are_found_by_an_index(
     filled: Engine, ask: Any, table: str, sqlite_index: str, postgres_index: str

@@ -178,9 +178,9 @@ def test_they_agree_over_any_interval(engine: Engine, store: LedgerStore) -> Non
     ("by", "hours", "tables"),
     [
         # Days 1 to 26 of a month of 30, to 18:16: the month, less its last days.
-        ("subject", (0, 25 * 24 + 18.25), ["usage_subject_months", "usage_subject_days",
+        ("subject", (0, 25 * 24 + 18.25), ["usage_subject_months", "usage_subject_plain_days",
                                            "usage_subject_hours", "usage_subject_hours"]),
-        ("subject", (0, 3 * 24 + 2), ["usage_subject_days", "usage_subject_hours"]),
+        ("subject", (0, 3 * 24 + 2), ["usage_subject_plain_days", "usage_subject_hours"]),
         ("model", (24, 66.75), ["usage_days", "usage_days", "usage_hours"]),
         ("model", (48, 48.75), ["usage_hours"]),
         ("model", (0.25, 0.5), []),
@@ -233,7 +233,7 @@ def test_a_rollup_is_read_where_one_answers(
         (["day", "model"], "Asia/Kathmandu", []),
         (["subject"], "UTC", ["usage_subject_months"]),
         (["subject", "month"], "UTC", ["usage_subject_months"]),
-        (["subject", "week"], "UTC", ["usage_subject_days"]),
+        (["subject", "week"], "UTC", ["usage_subject_plain_days"]),
         (["key"], "UTC", ["usage_key_days"]),
         (["tag:team"], "UTC", ["usage_hours", "usage_tag_days"]),
         (["day", "subject"], "Asia/Shanghai", ["usage_subject_hours"]),
