@@ -34,6 +34,8 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 PAUSE_SECONDS = 61.0
 """Longer than the dashboard keeps any answer."""
 _WAIT_MS = 180_000
+_POLL_MS = 20
+"""How often the page is looked at: each look takes time from it."""
 _FIGURES = """() => [...document.querySelectorAll('[data-testid=stMetricValue]')]
     .map(e => e.innerText.trim()).join(' | ')"""
 _FIGURES_OTHER_THAN = f"before => {{ const now = ({_FIGURES})(); return now && now !== before }}"
@@ -62,9 +64,9 @@ def watch(page: Page, server: Running, times: Times, act: Callable[[], object]) 
     before = page.evaluate(_FIGURES) if page.url != "about:blank" else ""
     begun, cpu = time.perf_counter(), cpu_of(server)
     act()
-    page.wait_for_function(_FIGURES_OTHER_THAN, arg=before)
+    page.wait_for_function(_FIGURES_OTHER_THAN, arg=before, polling=_POLL_MS)
     times.figures.append((time.perf_counter() - begun) * 1000)
-    page.wait_for_function(_DRAWN)
+    page.wait_for_function(_DRAWN, polling=_POLL_MS)
     times.all.append((time.perf_counter() - begun) * 1000)
     shown = page.locator("[data-testid=stException], [data-testid=stAlertContentError]")
     if shown.count():

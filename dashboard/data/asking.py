@@ -6,13 +6,17 @@ every other file of this room.
 
 import json
 import os
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import add_script_run_ctx
 
 from meter import Meter
 from meter.config import Settings, load_settings
@@ -174,6 +178,28 @@ def rows_of(
     rows, at = _usage(settings().database_url, by, start, end, asked.tz, filters)
     note(at)
     return comparing.in_book(rows, asked.book)
+
+
+def ask_ahead(viewer: Viewer, question: Question, *by: str) -> None:
+    """Begin to sum up what `rows_of` will be asked for at the end of a page, while that is drawn.
+
+    Of the interval and of the one before. An answer that is there already is left alone.
+    """
+    asked = allowed(viewer, question)
+    url = settings().database_url
+    for start, end in ((asked.since, asked.until), asked.before):
+        thread = threading.Thread(
+            target=_ask, args=(url, by, start, end, asked.tz, asked.filters()), daemon=True
+        )
+        # A question asked here and one asked by the page are the same question.
+        add_script_run_ctx(thread)
+        thread.start()
+
+
+def _ask(*question: Any) -> None:
+    # Whoever asks after this one is told what is wrong.
+    with suppress(MeterError):
+        _usage(*question)
 
 
 def cube(viewer: Viewer, question: Question, group: str = "model") -> list[UsageRow]:

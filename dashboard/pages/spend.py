@@ -19,6 +19,8 @@ def show() -> None:
         if not found.totals.calls:
             parts.show_empty(viewer, asked)
             return
+        # Of many users the sums take longest, and are shown last.
+        data.ask_ahead(viewer, asked, "subject")
         _show_figures(viewer, asked, found)
         if asked.currency is None:
             st.info(t("empty.priced"), icon=":material/info:")

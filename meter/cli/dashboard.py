@@ -37,11 +37,12 @@ def dashboard(
             f"found the address {host} and nobody asked to sign in, expected --sign-in key or "
             "oidc: without it the dashboard serves this machine only"
         )
+    folder = dashboard_folder()
     command = [
-        sys.executable, "-m", "streamlit", "run", str(dashboard_folder() / "app.py"),
+        sys.executable, str(folder / "serving.py"), "run", str(folder / "app.py"),
         f"--server.address={host}", f"--server.port={port}", "--server.headless=true",
         "--browser.gatherUsageStats=false", "--client.toolbarMode=minimal",
-        "--server.fileWatcherType=none",
+        "--server.fileWatcherType=none", "--runner.postScriptGC=false",
     ]  # fmt: skip
     environment = {
         **os.environ,
