@@ -6,6 +6,7 @@ behind its last comes from the calls, and what is not folded into it yet is adde
 Called by the reads.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
@@ -14,13 +15,18 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Engine,
+    Select,
     Subquery,
+    Table,
     and_,
+    column,
     func,
     literal_column,
     select,
+    union_all,
 )
 
 from meter.core.windows import Window
@@ -52,6 +58,8 @@ from meter.store.summing import (
 
 _AT_ONCE: Final = 1000
 _EVER_US: Final = 2**62
+_MOST_STARTS: Final = 800
+_STEPS_US: Final = {rollup.table.name: rollup.step_us for rollup in ROLLUPS}
 _CALLS: Final = len(NAMES) - len(COUNTED)
 _Currencies = tuple[str | None, str | None, str | None]
 """That of the cost, of the published price and of what is billed."""
@@ -267,13 +275,11 @@ def _from_rollup(
     sources = beyond(connection)
     if sources is None:
         return None
-    found = []
+    found = [_from_tables(connection, question, span, parts)]
     for part in parts:
         if part.rollup is None:
-            of_part = _from_calls(connection, question, span, part.interval)
-        else:
-            of_part = _from_table(connection, question, span, part.rollup, part.interval)
-        found.append(of_part if part.sign > 0 else map(_taken_off, of_part))
+            of_calls = _from_calls(connection, question, span, part.interval)
+            found.append(of_calls if part.sign > 0 else map(_taken_off, of_calls))
     native = connection.dialect.name == "postgresql"
     for change in changes(connection, sources):
         events = change.events(native=native)
@@ -391,36 +397,54 @@ def _fits(window: Window, span: tuple[int, int], rollup: Rollup) -> bool:
     return all(rollup.bounds(start_us)[0] == start_us for start_us in starts)
 
 
-def _from_table(
-    connection: Connection,
-    question: _Question,
-    span: tuple[int, int],
-    rollup: Rollup,
-    interval: tuple[int, int],
+def _from_tables(
+    connection: Connection, question: _Question, span: tuple[int, int], parts: Sequence[_Part]
 ) -> Iterator[Found]:
+    """Yield the sums out of all parts that are of rollups."""
     by_tag = [place for place, name in enumerate(question.by) if name.startswith(TAG)]
-    if not (rollup.is_by_tag and by_tag) or "tag" in question.filters:
-        yield from _table_rows(connection, question, span, rollup.table, interval)
+    of_tables = [(part.rollup, part.interval, part.sign) for part in parts if part.rollup]
+    if not (of_tables[0][0].is_by_tag and by_tag) or "tag" in question.filters:
+        found = [(rollup.table, interval, sign) for rollup, interval, sign in of_tables]
+        yield from _table_rows(connection, question, span, found)
         return
     # The calls without that tag are all calls, less those with it.
     (place,) = by_tag
-    for found in _table_rows(connection, question, span, usage_hours, interval):
-        yield found
-    for found in _table_rows(connection, question, span, rollup.table, interval):
-        yield found
-        without = (*found.group[:place], None, *found.group[place + 1 :])
-        yield Found(without, found.currencies, [-value for value in found.sums])
+    for rollup, interval, sign in of_tables:
+        yield from _table_rows(connection, question, span, [(usage_hours, interval, sign)])
+        for with_tag in _table_rows(connection, question, span, [(rollup.table, interval, sign)]):
+            yield with_tag
+            without = (*with_tag.group[:place], None, *with_tag.group[place + 1 :])
+            yield _taken_off(with_tag._replace(group=without))
 
 
 def _table_rows(
     connection: Connection,
     question: _Question,
     span: tuple[int, int],
-    table: Any,
-    interval: tuple[int, int],
+    tables: Sequence[tuple[Table, tuple[int, int], int]],
 ) -> Iterator[Found]:
-    """Yield sums out of one table. Where it knows no tags, all calls count as without."""
-    rows = _as_events(table)
+    """Yield sums out of tables: each with an interval, and the sign of what it adds.
+
+    Where a table knows no tags, all calls count as without.
+    """
+    made = [_of_table(question, span, *each) for each in tables]
+    statement, dimensions = made[0]
+    if len(made) > 1:
+        # By their bare names: to look up the columns of a union takes longer than to ask for them.
+        every = union_all(*[of_table for of_table, _ in made]).subquery("every")
+        width = sum(len(dimension.columns) for dimension in dimensions)
+        keys: list[Any] = [column(f"key{number}") for number in range(width)]
+        keys += [column(name) for name in CURRENCIES]
+        sums: list[Any] = [func.sum(column(name)).label(name) for name in NAMES]
+        statement = select(*keys, *sums).select_from(every).group_by(*keys)
+    return _read(connection, statement, dimensions)
+
+
+def _of_table(
+    question: _Question, span: tuple[int, int], table: Table, interval: tuple[int, int], sign: int
+) -> tuple[Select[Any], Sequence[Dimension]]:
+    """Return the SELECT of the sums out of one table, and what its keys are."""
+    rows = _as_events(table, *_found_by_subject(table, interval, question.filters))
     tagged = table is usage_tag_days
     by = [name for name in question.by if not name.startswith(TAG)]
     others = iter(dimensions_of(by, rows, question.tz, *span))
@@ -442,14 +466,34 @@ def _table_rows(
             (asked,) = (name for name in question.by if name.startswith(TAG))
             condition = and_(condition, rows.c.tag_name == asked.removeprefix(TAG))
     statement = (
-        select(*_labelled(columns), *currencies, *sums_of_rollup(rows))
+        select(*_labelled(columns), *currencies, *sums_of_rollup(rows, sign))
         .where(condition)
         .group_by(*columns, *currencies)
     )
-    return _read(connection, statement, dimensions)
+    return statement, dimensions
 
 
-def _as_events(table: Any) -> Subquery:
+def _found_by_subject(
+    table: Table, interval: tuple[int, int], filters: Mapping[str, str]
+) -> list[ColumnElement[bool]]:
+    """Return conditions by which a few subjects are found without reading the rows of others.
+
+    The key of a rollup begins with its intervals: each of them is named, where there are not too
+    many.
+    """
+    subjects = json.loads(filters["subjects"]) if "subjects" in filters else []
+    subjects += [filters["subject"]] if "subject" in filters else []
+    _, first_key, *_ = table.primary_key.columns
+    step_us = _STEPS_US.get(table.name)
+    if not subjects or first_key.name != "subject" or step_us is None:
+        return []
+    starts = range(interval[0], interval[1], step_us)
+    if len(starts) > _MOST_STARTS:
+        return []
+    return [table.c.started_us.in_(starts), table.c.subject.in_(subjects)]
+
+
+def _as_events(table: Any, *conditions: ColumnElement[bool]) -> Subquery:
     """Return a rollup in the columns of events: null where a call has none."""
     names = {"model": "model_requested"}
     plain = [
@@ -460,7 +504,8 @@ def _as_events(table: Any) -> Subquery:
     sums = [table.c[name] for name in NAMES]
     unsaid = "model" in table.c and "model_served" not in table.c
     more = [table.c.model.label("model_served")] if unsaid else []
-    return select(table.c.started_us, *plain, *more, *sums).subquery("events")
+    chosen = select(table.c.started_us, *plain, *more, *sums).where(*conditions)
+    return chosen.subquery("events")
 
 
 def _nothing() -> None:

@@ -203,9 +203,9 @@ def test_most_of_an_interval_is_all_of_it_less_the_rest(
     read: list[str] = []
     real = usage_sums._table_rows
 
-    def noting(connection: Any, question: Any, span: Any, table: Any, interval: Any) -> Any:
-        read.append(table.name)
-        return real(connection, question, span, table, interval)
+    def noting(connection: Any, question: Any, span: Any, tables: Any) -> Any:
+        read.extend(table.name for table, _, _ in tables)
+        return real(connection, question, span, tables)
 
     monkeypatch.setattr(usage_sums, "_table_rows", noting)
     since_us, until_us = (NOVEMBER_US + int(hour * HOUR_US) for hour in hours)
@@ -222,9 +222,9 @@ def test_a_rollup_is_read_where_one_answers(
     read: list[str] = []
     real = usage_sums._table_rows
 
-    def noting(connection: Any, question: Any, span: Any, table: Any, interval: Any) -> Any:
-        read.append(table.name)
-        return real(connection, question, span, table, interval)
+    def noting(connection: Any, question: Any, span: Any, tables: Any) -> Any:
+        read.extend(table.name for table, _, _ in tables)
+        return real(connection, question, span, tables)
 
     monkeypatch.setattr(usage_sums, "_table_rows", noting)
     for by, tz, tables in (
