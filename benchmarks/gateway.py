@@ -25,7 +25,6 @@ from peers import bare_relay, litellm, nginx, otari, ours, portkey, tensorzero
 from peers.contestant import Contestant, Unavailable
 from processes import DRIVER_CORE, Running, pin, running
 
-CONNECTIONS = 64
 CHUNKS = 100
 STREAMS_HELD = 2000
 LARGE_BYTES = 200_000
@@ -72,6 +71,7 @@ class Served:
     figures: Figures
     target: Target
     server: Running
+    connections: int
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -96,7 +96,7 @@ async def measured_load(served: Served, request: bytes, seconds: float) -> tuple
     def note() -> None:
         cpu.append(served.server.cpu_seconds())
 
-    loop = ClosedLoop(served.target, request, CONNECTIONS)
+    loop = ClosedLoop(served.target, request, served.connections)
     seen = await loop.run(seconds, on_begin=note, on_end=note)
     served.figures.note_value("faults", seen.faults)
     return seen, cpu[1] - cpu[0]
@@ -177,7 +177,8 @@ async def one_turn(
     with tempfile.TemporaryDirectory() as name, mock("--chunks", str(CHUNKS)) as port:
         direct = Target("127.0.0.1", port)
         with contestant.serving(port, Path(name)) as (target, server):
-            await measure(Served(figures, target, server), direct, parts, seconds)
+            served = Served(figures, target, server, contestant.connections)
+            await measure(served, direct, parts, seconds)
     if "held" in parts:
         slow = ("--chunks", "20", "--pause-ms", "1000")
         with (
@@ -185,7 +186,7 @@ async def one_turn(
             mock(*slow) as port,
             contestant.serving(port, Path(name)) as (target, server),
         ):
-            await measure_held(Served(figures, target, server))
+            await measure_held(Served(figures, target, server, contestant.connections))
 
 
 async def measured(

@@ -15,12 +15,13 @@ class Contestant:
 
     `serving` takes the port of the mock provider and an empty folder; it runs the gateway on the
     server's core and yields where it listens and its processes. Raises: Unavailable when it
-    cannot be had here. `note` says what it does meanwhile.
+    cannot be had here. `note` says what it does meanwhile. `connections` are those that load it.
     """
 
     name: str
     note: str
     serving: Callable[[int, Path], AbstractContextManager[tuple[Target, Running]]]
+    connections: int = 64
 
 
 class Unavailable(Exception):
