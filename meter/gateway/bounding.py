@@ -12,7 +12,7 @@ examples, 25 at most.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any, Final
@@ -183,7 +183,7 @@ class Bounding:
     async def _of_batch(self, upstream: Upstream, call: OpenCall, file: str) -> Bound:
         total = _Sum(call, self._pipeline, upstream)
         loop = asyncio.get_running_loop()
-        async for lines in self._lines_of(upstream, file):
+        async for lines in self.lines_of(upstream, file):
             await loop.run_in_executor(self._threads, total.add_lines, lines)
         return total.bound
 
@@ -204,7 +204,7 @@ class Bounding:
         if mapping(request.get("method")).get("type") == "reinforcement":
             raise Unbounded("reinforcement is billed by the hour")
         size_bytes = examples = 0
-        async for lines in self._lines_of(upstream, file):
+        async for lines in self.lines_of(upstream, file):
             if any(b"image_url" in line for line in lines):
                 raise Unbounded("its examples have pictures")
             size_bytes += sum(map(len, lines))
@@ -212,7 +212,7 @@ class Bounding:
         bound = call.bound_of({TRAINED: size_bytes * _epochs(request, examples)})
         return replace(bound, input_tokens=0, output_tokens=0)
 
-    async def _lines_of(self, upstream: Upstream, file: str) -> AsyncIterator[list[bytes]]:
+    async def lines_of(self, upstream: Upstream, file: str) -> AsyncGenerator[list[bytes], None]:
         """Yield the lines of a stored file, many at a time. Raises: Unbounded, UpstreamError."""
         credential = upstream.credential_header("openai")
         sent = [("accept-encoding", "identity"), *([] if credential is None else [credential])]

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import httptools
 
 from meter.gateway.http.connection import Part
-from meter.gateway.line import Line, RawHeaders, too_slow
+from meter.gateway.line import Line, Pace, RawHeaders
 from meter.gateway.rejections import ClientLeft, Rejected
 
 HEAD_BYTES: Final = 65_536
@@ -78,7 +78,7 @@ class DirectLine(Line):
     __slots__ = (
         "_body", "_body_bytes", "_body_error", "_chunk_left", "_chunked", "_connection", "_expects",
         "_is_head", "_is_read", "_is_taken", "_left", "_on_leaving", "_out", "_out_bytes",
-        "_waiter", "is_answered", "keeps_alive", "scope",
+        "_pace", "_waiter", "is_answered", "keeps_alive", "scope",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +102,7 @@ class DirectLine(Line):
         self._body_error: Rejected | None = None
         self._is_read = False
         self._is_taken = False
+        self._pace: Pace | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._on_leaving: Callable[[], None] | None = None
         self._out: list[bytes] = []
@@ -127,8 +128,10 @@ class DirectLine(Line):
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes. Raises: Rejected (400, 408), ClientLeft."""
         connection = self._connection
+        pace = self._pace = self._pace or Pace(connection.owner.client_seconds)
         while True:
             if self._body:
+                pace.came(self._body_bytes)
                 yield self._taken_body()
                 continue
             if self._is_read:
@@ -140,13 +143,15 @@ class DirectLine(Line):
             if self._expects and not self.has_begun:
                 self._expects = False
                 connection.write(_CONTINUE)
+            begun_s = connection.loop.time()
             self._waiter = connection.loop.create_future()
-            connection.deadline_s = connection.loop.time() + connection.owner.client_seconds
+            connection.deadline_s = begun_s + pace.left_s
             try:
                 await self._waiter
             finally:
                 self._waiter = None
                 connection.deadline_s = None
+            pace.waited(connection.loop.time() - begun_s)
 
     def _taken_body(self) -> bytes:
         pieces = self._body
@@ -178,6 +183,11 @@ class DirectLine(Line):
         """Note that the body cannot be read to its end."""
         self._body_error = error
         self._wake()
+
+    def give_up_body(self) -> None:
+        """Note that the body comes too slowly."""
+        pace = self._pace or Pace(self._connection.owner.client_seconds)
+        self.fail_body(pace.too_slow())
 
     def leave(self) -> None:
         """Note that the client is gone, and tell."""
@@ -618,7 +628,7 @@ class Connection(asyncio.Protocol):
         self.deadline_s = None
         line = self._current
         if line is not None and not line.is_read and not line.is_answered:
-            line.fail_body(too_slow(self.owner.client_seconds))
+            line.give_up_body()
         else:
             self.abort()
 

@@ -6,10 +6,11 @@ request.
 """
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from email.utils import formatdate
-from typing import Any
+from typing import Any, Final
 
 from meter.core.ports import Answer
 from meter.gateway.rejections import ClientLeft, Rejected
@@ -18,6 +19,45 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 RawHeaders = list[tuple[bytes, bytes]]
+
+
+LEAST_BYTES_A_SECOND: Final = 500
+"""What a client has to send of a body, on the average."""
+
+
+class Pace:
+    """How long a client may still take for its body: for the next piece of it, and in all.
+
+    Time counts only while the gateway waits for the client.
+    """
+
+    __slots__ = ("_earned_s", "_seconds")
+
+    def __init__(self, seconds: float) -> None:
+        """Let the client take `seconds` for a piece and for all, and longer as bytes come."""
+        self._seconds = seconds
+        self._earned_s = seconds
+
+    @property
+    def left_s(self) -> float:
+        """Return for how long to wait for the next piece."""
+        return min(self._seconds, self._earned_s)
+
+    def waited(self, seconds: float) -> None:
+        """Note that the client was waited for."""
+        self._earned_s -= seconds
+
+    def came(self, count: int) -> None:
+        """Note that bytes came."""
+        self._earned_s += count / LEAST_BYTES_A_SECOND
+
+    def too_slow(self) -> Rejected:
+        """Return the rejection of a body that does not come."""
+        if self._earned_s < self._seconds:
+            found = f"less than {LEAST_BYTES_A_SECOND} bytes of the body a second"
+        else:
+            found = f"no more of the body for {self._seconds} seconds"
+        return Rejected(408, "request_timeout", f"found {found}", closes=True)
 
 
 class Line(ABC):
@@ -108,7 +148,7 @@ class Line(ABC):
 class AsgiLine(Line):
     """A client behind an ASGI server."""
 
-    __slots__ = ("_is_read", "_receive", "_seconds", "_send", "_watcher")
+    __slots__ = ("_is_read", "_pace", "_receive", "_seconds", "_send", "_watcher")
 
     def __init__(self, receive: Receive, send: Send, seconds: float) -> None:
         """Wait at most `seconds` for each thing the client is to send or to take."""
@@ -116,17 +156,22 @@ class AsgiLine(Line):
         self._receive = receive
         self._send = send
         self._seconds = seconds
+        self._pace = Pace(seconds)
         self._is_read = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes. Raises: Rejected (408), ClientLeft."""
+        pace = self._pace
         while not self._is_read.is_set():
+            begun_s = time.monotonic()
             try:
-                async with asyncio.timeout(self._seconds):
+                async with asyncio.timeout(pace.left_s):
                     message = await self._receive()
             except TimeoutError:
-                raise too_slow(self._seconds) from None
+                raise pace.too_slow() from None
+            pace.waited(time.monotonic() - begun_s)
+            pace.came(len(message.get("body", b"")))
             if message["type"] == "http.disconnect":
                 self.is_gone = True
                 raise ClientLeft
@@ -181,11 +226,4 @@ def too_large(limit_bytes: int) -> Rejected:
     """Return the rejection of a body above the limit."""
     return Rejected(
         413, "request_too_large", f"found a body of more than {limit_bytes} bytes", closes=True
-    )
-
-
-def too_slow(seconds: float) -> Rejected:
-    """Return the rejection of a body that does not come."""
-    return Rejected(
-        408, "request_timeout", f"found no more of the body for {seconds} seconds", closes=True
     )

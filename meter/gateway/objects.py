@@ -9,13 +9,13 @@ Source: SDK openai 3.54 and anthropic (2026-11): paths, members and the texts of
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 from meter.providers.dialect import plain_path
-from meter.providers.foreign import JSONObject, label, mapping, objects
+from meter.providers.foreign import JSONObject, decoded, label, mapping, objects
 
 FILES: Final = "files"
 MODELS: Final = "models"
@@ -161,6 +161,15 @@ def references_in(body: bytes, request: JSONObject) -> set[Named]:
     if _MAY_REFER.search(body) is None:
         return set()
     return set(_references(request))
+
+
+def references_in_lines(lines: Iterable[bytes]) -> set[Named]:
+    """Return the stored objects that some lines of a batch's input file name in their requests."""
+    named: set[Named] = set()
+    for line in lines:
+        if _MAY_REFER.search(line) is not None:
+            named |= set(_references(mapping(decoded(line)[0])))
+    return named
 
 
 def _references(request: JSONObject) -> Iterator[Named]:

@@ -9,13 +9,14 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from meter.core.call import Bound, Outcome
 from meter.errors import StoreError
 from meter.gateway import headers
 from meter.gateway.attributing import attribution_of
+from meter.gateway.bounding import Unbounded
 from meter.gateway.http.connection import Response
 from meter.gateway.http.errors import NotSent, UpstreamError
 from meter.gateway.line import Line, too_large
@@ -47,6 +48,10 @@ _HEAVY_ANSWER_BYTES: Final = 262_144
 
 _TRIED_ELSEWHERE: Final = frozenset({408, 429, 500, 502, 503, 504, 529})
 """Answers that say more of an upstream's state than of the call: another one may do better."""
+
+
+_LOOK_THROUGH_SECONDS: Final = 120
+"""How long a batch's input file may take to be looked through."""
 
 
 class _TryAnother(Exception):
@@ -178,7 +183,29 @@ class Relay:
         self._place = await services.tenants.check(
             self._key, request, call.reading, self._body, upstream
         )
+        if self._place is not None and call.reading.endpoint == "batches":
+            await self._check_lines(call.reading.request.get("input_file_id"))
         return call
+
+    async def _check_lines(self, file: Any) -> None:
+        """Look through a batch's input file for what others own. Raises: Rejected."""
+        services, upstream = self._services, self.upstream
+        if not isinstance(file, str) or not file or upstream is None:
+            return
+        lines = services.bounding.lines_of(upstream, file)
+        try:
+            async with asyncio.timeout(_LOOK_THROUGH_SECONDS):
+                await services.tenants.check_lines(self._key, upstream, lines)
+        except Unbounded as why:
+            raise Rejected(
+                400, "invalid_value", f"the batch's requests cannot be looked through: {why}"
+            ) from None
+        except (UpstreamError, TimeoutError):
+            raise Rejected(
+                502, "upstream_failed", "the batch's input file could not be read"
+            ) from None
+        finally:
+            await lines.aclose()
 
     async def _reopened(self, body: bytes) -> OpenCall:
         if len(body) <= HEAVY_BODY_BYTES:

@@ -12,7 +12,7 @@ What nobody owns (made past the gateway, or before it) is nobody's to see. With 
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import Executor
 from fnmatch import fnmatchcase
 from typing import Final
@@ -27,6 +27,7 @@ from meter.gateway.objects import (
     Place,
     place_of,
     references_in,
+    references_in_lines,
     shown_in,
     shown_in_event,
 )
@@ -77,13 +78,30 @@ class Tenants:
             named |= references_in(body, fields)
         if reading.model is not None and reading.model.startswith(TUNED):
             named.add(Named(MODELS, reading.model))
-        named = {each for each in named if not (each.family == MODELS and _granted(key, each.id))}
-        if named:
-            owners = await self.owners(upstream.name, {each.id for each in named})
-            for each in sorted(named, key=lambda each: (each.family, each.id)):
-                if owners.get(each.id) != key.subject:
-                    raise missing(each)
+        await self._require(key, upstream, named)
         return place
+
+    async def check_lines(
+        self, key: Key, upstream: Upstream, lines: AsyncIterator[list[bytes]]
+    ) -> None:
+        """Look through the requests in a batch's input file.
+
+        Raises: Rejected (404) when one names an object that is not the subject's.
+        """
+        loop = asyncio.get_running_loop()
+        async for some in lines:
+            named = await loop.run_in_executor(self._threads, references_in_lines, some)
+            await self._require(key, upstream, named)
+
+    async def _require(self, key: Key, upstream: Upstream, named: Iterable[Named]) -> None:
+        """Raise Rejected (404) unless all of these are the subject's, or the key may use them."""
+        named = [each for each in named if not (each.family == MODELS and _granted(key, each.id))]
+        if not named:
+            return
+        owners = await self.owners(upstream.name, {each.id for each in named})
+        for each in sorted(named, key=lambda each: (each.family, each.id)):
+            if owners.get(each.id) != key.subject:
+                raise missing(each)
 
     async def owners(self, upstream: str, ids: Iterable[str]) -> dict[str, str]:
         """Return the subjects of objects that have an owner."""

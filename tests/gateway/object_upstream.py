@@ -61,6 +61,8 @@ class Account:
         found = self.objects.get(name)
         if found is None:
             return 404, {"error": {"message": f"no {name}"}}
+        if rest == "content" and "_events" in found:
+            return 200, {"_events": found["_events"]}
         if rest == "remix":
             return 200, self.make(family, asked)
         if rest:

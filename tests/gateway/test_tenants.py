@@ -1,5 +1,6 @@
 """Two tenants on one upstream account: neither sees what the other made."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -204,7 +205,34 @@ def test_a_request_cannot_name_what_belongs_to_another(alice, bob, account, fami
     assert answer.status_code == 404 and name in answer.text
     assert len(account.lines) == sent
     assert alice.ask("POST", path, **filled(body)).status_code in (200, 404)
-    assert len(account.lines) == sent + 1
+    # The requests of a batch are looked through first.
+    assert len(account.lines) == sent + (2 if path == "batches" else 1)
+
+
+@pytest.mark.parametrize("place", [1, 2_000])
+def test_a_batch_cannot_name_what_belongs_to_another(alice, bob, account, place):
+    picture, own, file = alice.make("files"), bob.make("files"), bob.make("files")
+    ask = {"custom_id": "one", "method": "POST", "url": "/v1/responses", "body": {
+        "model": "gpt-4o", "input": [{"role": "user", "content": [
+            {"type": "input_image", "file_id": "?"}]}]}}  # fmt: skip
+    lines = [json.dumps(ask).replace("?", own)] * 2_000
+    lines[place - 1] = json.dumps(ask).replace("?", picture)
+    account.objects[file]["_events"] = "\n".join(lines).encode()
+    wanted = {"input_file_id": file, "endpoint": "/v1/responses"}
+    answer = bob.ask("POST", "batches", **wanted)
+    assert answer.status_code == 404 and picture in answer.text
+    assert not any(name.startswith("batch_") for name in account.objects)
+    lines[place - 1] = json.dumps(ask).replace("?", own)
+    account.objects[file]["_events"] = "\n".join([*lines, "no JSON", ""]).encode()
+    assert bob.ask("POST", "batches", **wanted).status_code == 200
+
+
+def test_a_batch_whose_file_cannot_be_read_is_told_why(bob, account):
+    file = bob.make("files")
+    del account.objects[file]
+    answer = bob.ask("POST", "batches", input_file_id=file, endpoint="/v1/responses")
+    assert answer.status_code == 400
+    assert "the upstream answered 404 for its file" in answer.json()["error"]["message"]
 
 
 def test_an_escaped_name_is_the_same_name(alice, bob):
