@@ -55,6 +55,8 @@ KINDS = (
 WORTH = 100
 LASTS_S = 1.5
 """How long the credit lasts that ends during the round."""
+FIRST = 60
+"""How many calls are made before it ends, where some does: they cannot spend all of it."""
 MINUTE_US = 60_000_000
 
 
@@ -92,13 +94,18 @@ def _wishes(kind: str, input_tokens: int) -> Sequence[Wish]:
 
 
 async def _load(url: str, key: str, prefix: str, wishes: Sequence[Wish], number: int, calls: int,
-                random_of: random.Random) -> list[Got]:  # fmt: skip
-    """Make the calls, so many at a time; one that hangs is left after two seconds."""
+                random_of: random.Random, pause_until_us: int = 0) -> list[Got]:  # fmt: skip
+    """Make the calls, so many at a time; one that hangs is left after two seconds.
+
+    All but the first few wait until a moment.
+    """
     left = iter(range(calls))
     got: list[Got] = []
 
     async def client() -> None:
         for turn in left:
+            if turn >= FIRST:
+                await asyncio.sleep(max(pause_until_us - now_us(), 0) / 1e6)
             wish = random_of.choice(wishes)
             name = f"{prefix}.{turn}"
             if wish.mode != "stall":
@@ -158,7 +165,7 @@ class Stage:
         since_us = now_us()
         wishes = _wishes(kind, input_tokens)
         got = run(_load(self.gateways.url, key, subject, wishes, self.clients, self.calls,
-                        self.random))  # fmt: skip
+                        self.random, ends_us if kind == "lapsing" else 0))  # fmt: skip
         rows = self._rows(subject, since_us)
         self._judge(kind, subject, limit, bound, ends_us, rows, got)
 
