@@ -5,7 +5,6 @@ Called by `own_objects` and `noting`.
 
 import logging
 from typing import Final
-from urllib.parse import quote
 
 from meter.gateway import headers
 from meter.gateway.http.errors import UpstreamError
@@ -30,7 +29,7 @@ async def fetched(
     """Return an object, None when the upstream has it no more. Raises: Rejected (502)."""
     fields = {**request.fields, "accept-encoding": "identity"}
     sent = headers.outgoing(fields.items(), fields, upstream, request.shape)
-    target = upstream.path_of(f"/v1/{place.family.name}/{quote(name, safe='')}")
+    target = upstream.path_of(place.family.path_of(name))
     try:
         status, body = await services.client.fetch(
             upstream.origin, target, sent, seconds=SECONDS, most_bytes=_LONGEST_BYTES

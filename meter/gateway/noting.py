@@ -35,13 +35,13 @@ def is_noting(services: Services, request: Request) -> bool:
     """Whether a request changes what is kept with a fine-tuning job."""
     if request.method not in ("POST", "PATCH") or services.tenants.is_shared:
         return False
-    place = place_of(request.path)
+    place = place_of(request.path, request.shape)
     return place is not None and place.family.name == _JOBS and bool(place.id) and not place.rest
 
 
 async def noted(services: Services, request: Request, key: Key, body: bytes) -> Answer:
     """Keep what a body says and return the job. Raises: Rejected, StoreError."""
-    place = place_of(request.path)
+    place = place_of(request.path, request.shape)
     assert place is not None and place.id is not None
     upstream = services.router.candidates(request, b"")[0]
     reading = upstream.dialect.read("GET", upstream.path_of(request.target), None, b"")

@@ -5,7 +5,8 @@ owner is the subject of the key that made it; `tenants` keeps the owners. Where 
 objects is told by position and never by how a name looks: what a client wrote into `metadata`
 comes back in the answer.
 
-Source: SDK openai 3.54 and anthropic (2026-11): paths, members and the texts of their 404s.
+Source: SDK openai 3.54, anthropic and google-genai 3.4 (2026-11): paths, members and the texts of
+their 404s.
 """
 
 import re
@@ -13,9 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
+from urllib.parse import quote
 
 from meter.providers.dialect import plain_path
 from meter.providers.foreign import JSONObject, decoded, label, mapping, objects
+from meter.providers.provider import Shape
 
 FILES: Final = "files"
 MODELS: Final = "models"
@@ -30,7 +33,8 @@ class Family:
 
     `words` follow the collection's path and are no ids. `begets` are the last segments under an
     object that make another of the family. `is_listed`: the collection can be listed. `is_work`:
-    it ends some time, and is billed then.
+    it ends some time, and is billed then. `google` is the collection's name at Google, whose ids
+    begin with it, and `member` where its lists have the objects.
     """
 
     name: str
@@ -39,6 +43,14 @@ class Family:
     begets: frozenset[str] = frozenset()
     is_listed: bool = True
     is_work: bool = False
+    google: str = ""
+    member: str = "data"
+
+    def path_of(self, identity: str) -> str:
+        """Return the path of an object."""
+        if self.google:
+            return f"/v1beta/{quote(identity)}"
+        return f"/v1/{self.name}/{quote(identity, safe='')}"
 
 
 FAMILIES: Final = {
@@ -66,20 +78,47 @@ FAMILIES: Final = {
         Family("chat/completions", "Chat completion with id '{id}' not found."),
         Family("messages/batches", "Not found: {id}", is_work=True),
         Family("models", "The model '{id}' does not exist or you do not have access to it."),
+        Family(
+            "google/cachedContents", "CachedContent not found: {id}", google="cachedContents",
+            member="cachedContents",
+        ),
+        Family(
+            "google/batches", "Batch not found: {id}",
+            begets=frozenset({"batchGenerateContent", "asyncBatchEmbedContent"}), is_work=True,
+            google="batches", member="operations",
+        ),
+        # Cannot be made here, so that nobody owns any.
+        Family("google/files", "File not found: {id}", is_listed=False),
     )
 }  # fmt: skip
-"""Every family whose objects are kept apart, by its path under /v1/."""
+"""Every family whose objects are kept apart, by its path under /v1/, or by its name at Google."""
 
 _PATH: Final = re.compile(
     r"^/v1/(?P<family>"
-    + "|".join(re.escape(name) for name in sorted(FAMILIES, key=len, reverse=True))
+    + "|".join(
+        re.escape(family.name)
+        for family in sorted(FAMILIES.values(), key=lambda family: len(family.name), reverse=True)
+        if not family.name.startswith("google/")
+    )
     + r")(?:/(?P<id>[^/]+)(?P<rest>/.*)?)?$",
     re.IGNORECASE,
 )
 
+_AT_GOOGLE: Final = {each.google.lower(): each for each in FAMILIES.values() if each.google}
+_GOOGLE_PATH: Final = re.compile(
+    rf"^/v1(?:beta)?/(?P<family>{'|'.join(_AT_GOOGLE)})(?:/(?P<id>[^/:]+)(?P<rest>[/:].*)?)?$",
+    re.IGNORECASE,
+)
+_GOOGLE_BATCH: Final = re.compile(
+    r"^/v1(?:beta)?/[^:]+:(?P<verb>batchGenerateContent|asyncBatchEmbedContent)$", re.IGNORECASE
+)
+_GOOGLE_FILE: Final = re.compile(r"(?:^|/v1[a-z]*/)(files/[^/?#:]+)")
+
 _REFERENCES: Final = {
     "assistant_id": "assistants",
     "batch_id": "batches",
+    "cachedContent": "google/cachedContents",
+    "cached_content": "google/cachedContents",
     "container": "containers",
     "container_id": "containers",
     "conversation": "conversations",
@@ -98,9 +137,12 @@ _REFERENCES: Final = {
 }
 """Members of a request that name an object: a string, a list of them, or an object with an id."""
 
+_GOOGLE_FILES: Final = frozenset({"fileUri", "file_uri", "fileName", "file_name"})
+"""Members that name a file at Google; an address elsewhere is anybody's."""
+
 _KNOWN_PATHS: Final = 1024
 _LONG_PATH: Final = 200
-_MAY_REFER: Final = re.compile(rb'[_"f\\](?:ids?"|file"|conv|conta|t:|u)')
+_MAY_REFER: Final = re.compile(rb'[_"f\\](?:ids?"|file"|conv|conta|t:|u|cach|fileU|fileN|file_n)')
 """What a body has that names an object, and what hides such a name.
 
 The set of first bytes is what makes it quick: without one, every place of the body is tried.
@@ -134,13 +176,19 @@ class Named:
     id: str
 
 
-def place_of(path: str) -> Place | None:
-    """Return where a request's path leads, None when it leads to no stored objects."""
-    return _place_of(path) if len(path) > _LONG_PATH else _known_place_of(path)
+def place_of(path: str, shape: Shape) -> Place | None:
+    """Return where a request's path leads, None when it leads to no stored objects.
+
+    `shape` is the API that it is written for: /v1/batches is a path of two.
+    """
+    return _place_of(path, shape) if len(path) > _LONG_PATH else _known_place_of(path, shape)
 
 
-def _place_of(path: str) -> Place | None:
-    found = _PATH.match(plain_path(path))
+def _place_of(path: str, shape: Shape) -> Place | None:
+    plain = plain_path(path)
+    if shape == "google":
+        return _google_place_of(plain)
+    found = _PATH.match(plain)
     if found is None:
         return None
     family = FAMILIES[found["family"].lower()]
@@ -150,6 +198,19 @@ def _place_of(path: str) -> Place | None:
     if family.name == MODELS and (identity is None or not identity.startswith(TUNED)):
         return None
     return Place(family, identity, rest)
+
+
+def _google_place_of(path: str) -> Place | None:
+    made = _GOOGLE_BATCH.match(path)
+    if made is not None:
+        verb = next(v for v in FAMILIES["google/batches"].begets if v.lower() == made[1].lower())
+        return Place(FAMILIES["google/batches"], None, f"/{verb}")
+    found = _GOOGLE_PATH.match(path)
+    if found is None:
+        return None
+    family = _AT_GOOGLE[found["family"].lower()]
+    identity = found["id"]
+    return Place(family, identity and f"{family.google}/{identity}", found["rest"] or "")
 
 
 _known_place_of: Final = lru_cache(_KNOWN_PATHS)(_place_of)
@@ -187,6 +248,10 @@ def _references(request: JSONObject) -> Iterator[Named]:
             family = _REFERENCES.get(name)
             if family is not None:
                 yield from (Named(family, each) for each in _ids(member))
+            if name in _GOOGLE_FILES and isinstance(member, str):
+                file = _GOOGLE_FILE.search(member)
+                if file is not None:
+                    yield Named("google/files", file[1])
             if name == "model" and isinstance(member, str) and member.startswith(TUNED):
                 yield Named(MODELS, member)
             if isinstance(member, dict | list):
@@ -205,7 +270,9 @@ def _ids(member: Any) -> Iterator[str]:
 def shown_in(place: Place, method: str, answer: JSONObject) -> Iterator[Named]:
     """Return the objects that a good answer shows for the first time, or again."""
     if method == "POST" and place.makes:
-        yield from _named(place.family.name, answer.get("id"))
+        yield from _named(place.family.name, answer.get("name" if place.family.google else "id"))
+    if place.family.google:
+        return
     for name in ("output_file_id", "error_file_id"):
         yield from _named(FILES, answer.get(name))
     for each in answer.get("result_files") or ():

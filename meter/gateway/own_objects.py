@@ -3,8 +3,8 @@
 An upstream's list has the objects of all customers, so it is never asked. The owner's ids are
 read from the ledger, page by page, and each object is fetched as it is now. Called by `app`.
 
-Source: paging of SDK openai 3.54 (`after`, `before`, `limit`, `order`) and anthropic (`after_id`,
-`before_id`), 2026-11.
+Source: paging of SDK openai 3.54 (`after`, `before`, `limit`, `order`), anthropic (`after_id`,
+`before_id`) and google-genai 3.4 (`pageSize`, `pageToken`), 2026-11.
 """
 
 import asyncio
@@ -28,14 +28,16 @@ from meter.store.owned import Owned
 _USUAL: Final = 20
 _MOST: Final = 100
 _AT_ONCE: Final = 8
-_PAGING: Final = frozenset({"after", "before", "after_id", "before_id", "limit", "order"})
+_PAGING: Final = frozenset(
+    {"after", "before", "after_id", "before_id", "limit", "order", "pageSize", "pageToken"}
+)
 
 
 def is_own_list(services: Services, request: Request) -> bool:
     """Whether a request lists stored objects that are kept apart."""
     if request.method != "GET" or services.tenants.is_shared:
         return False
-    place = place_of(request.path)
+    place = place_of(request.path, request.shape)
     return (
         place is not None
         and place.id is None
@@ -51,15 +53,15 @@ async def own_list(services: Services, request: Request, key: Key) -> Answer:
     Raises: Rejected for a question that cannot be understood, and when the upstream does not
     answer; StoreError.
     """
-    place = place_of(request.path)
+    place = place_of(request.path, request.shape)
     assert place is not None
     upstream = services.router.candidates(request, b"")[0]
     reading = upstream.dialect.read("GET", upstream.path_of(request.target), None, b"")
     services.router.check(key, request, reading, b"")
     asked = dict(parse_qsl(request.query))
-    limit = _limit(asked)
+    limit = _limit(asked, "pageSize" if place.family.google else "limit")
     newest_first = _is_newest_first(asked)
-    after = asked.get("after") or asked.get("after_id")
+    after = asked.get("after") or asked.get("after_id") or asked.get("pageToken")
     before = asked.get("before") or asked.get("before_id")
     wanted = {name: value for name, value in asked.items() if name not in _PAGING}
     backwards = before is not None and after is None
@@ -117,24 +119,27 @@ def _suits(found: JSONObject, wanted: Mapping[str, str]) -> bool:
 
 
 def _page(place: Place, found: list[JSONObject], has_more: bool) -> Answer:
-    ends = {
-        "first_id": found[0].get("id") if found else None,
-        "last_id": found[-1].get("id") if found else None,
-        "has_more": has_more,
-    }
-    content: dict[str, Any] = {"data": found, **ends}
-    if not place.family.name.startswith("messages/"):
-        content = {"object": "list", **content}
+    content: dict[str, Any] = {place.family.member: found}
+    if place.family.google:
+        content |= {"nextPageToken": found[-1].get("name")} if has_more else {}
+    else:
+        content |= {
+            "first_id": found[0].get("id") if found else None,
+            "last_id": found[-1].get("id") if found else None,
+            "has_more": has_more,
+        }
+        if not place.family.name.startswith("messages/"):
+            content = {"object": "list", **content}
     body = encoded(content)
     fields = {"content-type": "application/json", "content-length": str(len(body))}
     return Answer(200, fields, body)
 
 
-def _limit(asked: Mapping[str, str]) -> int:
-    text = asked.get("limit", str(_USUAL))
+def _limit(asked: Mapping[str, str], name: str) -> int:
+    text = asked.get(name, str(_USUAL))
     if not text.isdecimal() or not 1 <= len(text) <= 9 or int(text) < 1:
         raise Rejected(
-            400, "invalid_value", f"found limit {text!r:.40}, expected a whole number from 1 on"
+            400, "invalid_value", f"found {name} {text!r:.40}, expected a whole number from 1 on"
         )
     return min(int(text), _MOST)
 

@@ -27,9 +27,13 @@ BILLING: Final = "/dashboard/billing/"
 """Where chat front ends ask for a balance, with /v1 before it or without."""
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
-_KEY_HEADERS: Final = ("x-api-key", "x-goog-api-key", "api-key")
+_GOOGLE_KEY: Final = "x-goog-api-key"
+_KEY_HEADERS: Final = ("x-api-key", _GOOGLE_KEY, "api-key")
 # A verb behind a model's name; the names of fine-tuned models have colons of their own.
 _VERB: Final = re.compile(r"/(?!ft:)[^/:]+:[A-Za-z]+$")
+_COLLECTIONS: Final = re.compile(
+    r"/v1/(?:batches|cachedContents|files|operations|tunedModels)(?:/|$)", re.IGNORECASE
+)
 _MESSAGES: Final = re.compile(r"/v1/(?:messages|complete)(?:/|$)", re.IGNORECASE)
 # Forms and sound are passed on as they come; everything else that is sent is read first.
 _STREAMED: Final = re.compile(r"multipart/|audio/|video/|image/|application/octet-stream", re.I)
@@ -75,7 +79,7 @@ def read_request(scope: Mapping[str, Any]) -> Request:
     raw = scope.get("raw_path") or scope["path"].encode()
     read_path = _read_path if len(raw) > _LONG_PATH else _known_path
     path, shape = read_path(raw, scope.get("root_path", ""))
-    if shape == "openai" and "anthropic-version" in fields:
+    if shape == "openai" and ("anthropic-version" in fields or _GOOGLE_KEY in fields):
         shape = shape_of(path, fields)
     if not path.startswith((*_PREFIXES, BILLING)):
         raise Rejected(
@@ -111,10 +115,12 @@ def shape_of(path: str, fields: Mapping[str, str]) -> Shape:
         return "anthropic"
     if path.startswith("/v1beta/"):
         return "google"
-    # The list of models has one path in two APIs.
+    # Lists of models, and Google's collections, have one path in several APIs.
     is_list = path.startswith("/v1/models")
     if is_list and "anthropic-version" in fields:
         return "anthropic"
+    if _GOOGLE_KEY in fields and (is_list or _COLLECTIONS.match(path)):
+        return "google"
     return "google" if _VERB.search(unquote(path)) else "openai"
 
 

@@ -75,7 +75,10 @@ class Router:
                 404, "unknown_url",
                 f"{request.method} {request.path} is not an endpoint that this gateway can meter",
             )  # fmt: skip
-        is_closed = not self._settings.allow_stored_objects and place_of(request.path) is None
+        is_closed = (
+            not self._settings.allow_stored_objects
+            and place_of(request.path, request.shape) is None
+        )
         if is_closed and keeps_objects(reading, request.method):
             raise Rejected(
                 403, "endpoint_not_open", f"the endpoint {endpoint} is not open on this gateway"

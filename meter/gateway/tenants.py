@@ -66,7 +66,7 @@ class Tenants:
         """
         if self.is_shared:
             return None
-        place = place_of(request.path)
+        place = place_of(request.path, request.shape)
         named: set[Named] = set()
         if place is not None:
             if place.id is not None:

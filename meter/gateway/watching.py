@@ -15,7 +15,7 @@ from meter.clock import now_us
 from meter.core.call import Attribution, Outcome
 from meter.gateway.attributing import attribution_of
 from meter.gateway.http.errors import UpstreamError
-from meter.gateway.objects import place_of, shown_in
+from meter.gateway.objects import FAMILIES, place_of, shown_in
 from meter.gateway.services import Services
 from meter.gateway.upstreams import Upstream
 from meter.gateway.waiting import wait
@@ -36,6 +36,7 @@ _ENDED: Final = {
     "fine_tuning/jobs": ("status", frozenset({"succeeded", "failed", "cancelled"})),
     "messages/batches": ("processing_status", frozenset({"ended"})),
     "videos": ("status", frozenset({"completed", "failed"})),
+    "google/batches": ("done", frozenset({True})),
 }
 
 
@@ -83,7 +84,7 @@ async def look_before_deleting(services: Services, upstream: Upstream, name: str
 
 async def _look(services: Services, upstream: Upstream, row: Owned) -> int | None:
     """Look at one object; return when to look again, None when it has ended."""
-    path = f"/v1/{row.family}/{row.id}"
+    path = FAMILIES[row.family].path_of(row.id)
     call, status, body = await _get(services, upstream, row, path)
     if status == 404:
         call.abandon()
@@ -109,7 +110,7 @@ async def _look(services: Services, upstream: Upstream, row: Owned) -> int | Non
             # It is billed as a whole, until its owner fetches what each request used.
             logger.warning("could not read the output of %s: %s", row.id, type(error).__name__)
     await wait(call.close(Outcome.COMPLETED), seconds)
-    place = place_of(path)
+    place = place_of(path, _shape_of(row))
     assert place is not None
     await services.tenants.own(row.subject, row.key_id, upstream, shown_in(place, "GET", shown))
     return None
@@ -121,6 +122,12 @@ def _results_of(row: Owned, shown: JSONObject) -> str | None:
         return f"/v1/messages/batches/{row.id}/results"
     output = label(shown.get("output_file_id")) if row.family == "batches" else None
     return None if output is None else f"/v1/files/{output}/content"
+
+
+def _shape_of(row: Owned) -> Shape:
+    if FAMILIES[row.family].google:
+        return "google"
+    return "anthropic" if row.family.startswith("messages/") else "openai"
 
 
 async def _get(
@@ -144,7 +151,7 @@ async def _get(
     )
     call.call = replace(call.call, upstream=upstream.name)
     call.estimate()
-    shape: Shape = "anthropic" if row.family.startswith("messages/") else "openai"
+    shape = _shape_of(row)
     sent = [("accept-encoding", "identity"), ("anthropic-version", "2023-06-01")]
     credential = upstream.credential_header(shape)
     sent += [] if credential is None else [credential]

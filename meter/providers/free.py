@@ -18,9 +18,15 @@ _MODELS = re.compile(r"/models(?:/[^:]+)?$", re.IGNORECASE)
 # Stored answers among them: they were paid for when they were made. What a file or a batch
 # holds is not here, since the usage of a batch stands in it.
 _RECORDS = re.compile(
-    r"/(?:files|batches|responses|conversations|chat/completions|fine_tuning/jobs)(?:/[^/:]+)?$",
+    r"/(?:files|batches|responses|conversations|chat/completions|fine_tuning/jobs|cachedContents)"
+    r"(?:/[^/:]+)?$",
     re.IGNORECASE,
 )
+# How long a cache lives is changed, a batch of Google's ended.
+_CHANGED = {
+    "PATCH": re.compile(r"/cachedContents/[^/:]+$", re.IGNORECASE),
+    "POST": re.compile(r"/v1(?:beta|alpha)?/batches/[^/:]+:cancel$", re.IGNORECASE),
+}
 _COUNTING = re.compile(
     r"/v1/messages/count_tokens$|:(?:count|compute)Tokens$|/responses/input_tokens$"
     r"|^/model/.+/count-tokens$|/v1/(?:de)?tokenize$",
@@ -35,6 +41,8 @@ def free_endpoint(provider: Provider, method: str, path: str) -> str | None:
         return "models"
     if method in ("GET", "HEAD", "DELETE"):
         return "records" if _RECORDS.search(path) else None
+    if method in _CHANGED and _CHANGED[method].search(path):
+        return "records"
     if method == "POST" and _COUNTING.search(path):
         return "count_tokens"
     if method == "POST" and provider.free_moderations and _MODERATIONS.search(path):
