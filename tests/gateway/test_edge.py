@@ -344,7 +344,7 @@ def test_a_websocket_that_cannot_be_is_turned_away(standing, path, key, status):
         ("HEAD", "/v1/files"), ("GET", "/v1/responses"), ("GET", "/v1/organization/projects"),
         ("DELETE", "/v1/models/ft:m"), ("DELETE", "/v1/models/gpt-4o"),
         ("GET", "/v1/fine_tuning/checkpoints/ft:m/permissions"),
-        ("POST", "/v1beta/cachedContents"), ("GET", "/v1beta/files/f"),
+        ("POST", "/v1beta/tunedModels"), ("GET", "/v1beta/files/f"),
         ("POST", "/v1/realtime/calls"),
     ],
 )  # fmt: skip
