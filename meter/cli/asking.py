@@ -97,8 +97,8 @@ _CALL_FIELDS = (
     "service_tier", "streaming", "outcome", "basis", "status", "estimated_input_tokens",
     "counted_output_tokens", "usage", "cost", "currency", "lines", "rate_card_id", "unpriced",
     "list_cost", "list_currency", "list_card_id", "list_unpriced", "billed", "billed_currency",
-    "billed_card_id", "billed_unpriced", "provider_cost", "bound_cost", "response_id", "defects",
-    "corrections",
+    "billed_card_id", "billed_unpriced", "provider_cost", "bound_cost", "bound_currency",
+    "response_id", "defects", "corrections",
 )  # fmt: skip
 
 ACCURACY_COLUMNS = (
@@ -391,6 +391,7 @@ def call_record(row: "CallRow", tz: str) -> dict[str, Any]:
         "billed_unpriced": row.billed.unpriced,
         "provider_cost": amount(row.provider_cost_nanos),
         "bound_cost": amount(row.bound_cost_nanos),
+        "bound_currency": row.bound_currency,
         "response_id": row.response_id,
         "defects": list(row.defects),
         "corrections": row.corrections,

@@ -376,7 +376,9 @@ class _Page:
         if invoice.rounding_nanos:
             rows.append((self.word("rounding"), invoice.rounding_nanos))
         paid = invoice.credit is not None and bool(invoice.paid_nanos)
-        self.room((len(rows) + (4 if paid else 2)) * _ROW + 8)
+        if pdf.get_y() + (len(rows) + (4 if paid else 2)) * _ROW + 8 > 297 - _BOTTOM:
+            # Without the table's header, which would stand above no line.
+            self.next_page()
         y = pdf.get_y() + 3
         pdf.set_draw_color(*_GREY)
         pdf.set_line_width(0.3)
