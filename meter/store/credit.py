@@ -204,17 +204,22 @@ class Credits:
             account = locked_account(connection, known.subject, known.currency)
             known = required_grant(connection, grant_id)
             if known.ends_us is None or known.ends_us > now_us:
+                # A call in flight came before this, also where its clock is ahead of ours.
+                began = [started_us for started_us, _ in in_flight(connection, account.budget.id)]
+                ends_us = max([now_us, *(started_us + 1 for started_us in began)])
+                if known.ends_us is not None:
+                    ends_us = min(ends_us, known.ends_us)
                 connection.execute(
                     update(credit_grants)
                     .where(credit_grants.c.id == grant_id)
                     .values(
                         revoked_us=now_us,
-                        ends_us=now_us,
+                        ends_us=ends_us,
                         revoked_reason=reason,
                         revoked_author=author,
                     )
                 )
-                account.end(grant_id, now_us)
+                account.end(grant_id, ends_us)
                 close_grant(connection, account, grant_id, now_us)
             return required_grant(connection, grant_id)
 

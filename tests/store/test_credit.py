@@ -244,6 +244,19 @@ def test_a_revoked_grant_is_gone_but_for_the_calls_in_flight(engine, store, cred
     assert sound(engine)
 
 
+def test_what_calls_in_flight_hold_stays_also_where_their_clock_is_ahead(engine, store, credits):
+    grant(credits, 200_000)
+    call, _ = reserve(store, started_us=NOON_US + SECOND_US)
+    found = credits.revoke("g1", reason="mistake", author="boss", now_us=NOON_US)
+    assert (found.revoked_us, found.left_nanos) == (NOON_US, 200_000)
+    assert credits.lapse(NOON_US + 2 * SECOND_US) == 0
+    settle(store, call)
+    assert credits.lapse(NOON_US + 2 * SECOND_US) == 1
+    assert ledger(engine)[-1] == ("credit:alice", "revoked:alice", 184_000)
+    assert standing(credits).balance_nanos == 0
+    assert sound(engine)
+
+
 def test_a_grant_without_calls_in_flight_is_revoked_at_once(engine, credits):
     grant(credits, 200_000)
     assert credits.revoke("g1", reason="mistake", author="boss", now_us=NOON_US).left_nanos == 0
