@@ -39,7 +39,7 @@ def dashboard(
         )
     folder = dashboard_folder()
     command = [
-        sys.executable, str(folder / "serving.py"), "run", str(folder / "app.py"),
+        sys.executable, "-m", "meter.cli.serving_dashboard", "run", str(folder / "app.py"),
         f"--server.address={host}", f"--server.port={port}", "--server.headless=true",
         "--browser.gatherUsageStats=false", "--client.toolbarMode=minimal",
         "--server.fileWatcherType=none", "--runner.postScriptGC=false",

@@ -1,28 +1,27 @@
-"""Run Streamlit on the dashboard, with what the pages need loaded before anybody looks.
+"""Run Streamlit on the dashboard, with what its pages need loaded before anybody looks.
 
-    python dashboard/serving.py run dashboard/app.py --server.port=8501
+    python -m meter.cli.serving_dashboard run dashboard/app.py --server.port=8501
 
-Takes Streamlit's own arguments. Started by `meter dashboard`.
+Takes Streamlit's own arguments. Started by `meter dashboard` as a process of its own.
 """
 
 import gc
 import sys
+from importlib import import_module
 
 import altair as alt
-import pandas as pd
-import sqlalchemy.dialects.sqlite
 from streamlit.web import cli
 
 import meter.meter
 import meter.reports.comparing
 from meter.prices.book import PriceBook
 
-__all__ = ["meter", "sqlalchemy"]
+__all__ = ["meter"]
 
 
 def load() -> None:
     """Do once what the first visit would have to wait for."""
-    frame = pd.DataFrame({"x": [1]})
+    frame = import_module("pandas").DataFrame({"x": [1]})
     alt.Chart(frame).mark_bar().encode(x=alt.X("x:Q")).to_dict()
     PriceBook.bundled().card_for("openai", "gpt-4o", 0)
     # What is there now stays: the collector of cycles need not look at it again and again.
