@@ -26,38 +26,33 @@ LEAST_BYTES_A_SECOND: Final = 500
 
 
 class Pace:
-    """How long a client may still take for its body: for the next piece of it, and in all.
+    """How long a client may still take for its body, at 500 bytes a second at the least.
 
-    Time counts only while the gateway waits for the client.
+    It may be behind by `seconds`, which pass only while the gateway waits for it; bytes bring it
+    up again, never ahead.
     """
 
-    __slots__ = ("_earned_s", "_seconds")
+    __slots__ = ("_seconds", "left_s")
 
     def __init__(self, seconds: float) -> None:
-        """Let the client take `seconds` for a piece and for all, and longer as bytes come."""
+        """Begin with all of the time."""
         self._seconds = seconds
-        self._earned_s = seconds
-
-    @property
-    def left_s(self) -> float:
-        """Return for how long to wait for the next piece."""
-        return min(self._seconds, self._earned_s)
+        self.left_s = seconds
 
     def waited(self, seconds: float) -> None:
         """Note that the client was waited for."""
-        self._earned_s -= seconds
+        self.left_s -= seconds
 
     def came(self, count: int) -> None:
         """Note that bytes came."""
-        self._earned_s += count / LEAST_BYTES_A_SECOND
+        self.left_s = min(self.left_s + count / LEAST_BYTES_A_SECOND, self._seconds)
 
     def too_slow(self) -> Rejected:
         """Return the rejection of a body that does not come."""
-        if self._earned_s < self._seconds:
-            found = f"less than {LEAST_BYTES_A_SECOND} bytes of the body a second"
-        else:
-            found = f"no more of the body for {self._seconds} seconds"
-        return Rejected(408, "request_timeout", f"found {found}", closes=True)
+        found = f"less than {LEAST_BYTES_A_SECOND} bytes of the body a second"
+        return Rejected(
+            408, "request_timeout", f"found {found} for {self._seconds} seconds", closes=True
+        )
 
 
 class Line(ABC):

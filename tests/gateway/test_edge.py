@@ -204,6 +204,18 @@ def test_a_body_that_drips_is_answered_408_and_one_that_is_slow_goes_through(
         assert b"less than 500 bytes of the body a second" in answer
         assert 0.8 < time.monotonic() - begun_s < 5
         assert simulator.requests == []
+        # Nor does what came before help: nothing is saved up.
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+            begun_s = time.monotonic()
+            connection.sendall(head(gateway, "content-length: 90000") + b" " * 80_000)
+            connection.settimeout(0.05)
+            answer = b""
+            while not answer and time.monotonic() - begun_s < 10:
+                connection.sendall(b" ")
+                with suppress(TimeoutError):
+                    answer = connection.recv(65_536)
+        assert status_of(answer) == 408
+        assert time.monotonic() - begun_s < 5
         # 2,000 bytes a second for three seconds.
         padding = b" " * (6000 - len(BODY))
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
