@@ -277,7 +277,9 @@ def count_calls(
     """Return how many ended calls `calls` would yield. Raises: as `calls`."""
     events = latest_events()
     wanted = {name: text for name, text in filters.items() if text is not None}
-    counted = select(func.count()).where(where(events, since_us, until_us, wanted))
+    counted = (
+        select(func.count()).select_from(events).where(where(events, since_us, until_us, wanted))
+    )
     with read_connection(engine) as connection:
         require_present(connection, since_us)
         return int(connection.execute(counted).scalar_one())

@@ -9,7 +9,7 @@ it says less what was known before it.
 Called by the ledger, the reads and the check.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import chain, islice
@@ -42,6 +42,7 @@ from sqlalchemy import (
     type_coerce,
     union_all,
 )
+from sqlalchemy import table as bare_table
 from sqlalchemy.dialects import postgresql
 
 from meter.core.windows import Span, Window
@@ -83,6 +84,10 @@ _SEALED_AT_ONCE: Final = 100
 
 _IDS: Final = "ids"
 _ARRAY: Final = postgresql.ARRAY(postgresql.UUID())
+_Listed = BindParameter[Any] | Select[Any] | list[Any]
+"""Ids in a statement: given with each run, read from a table, or standing there."""
+
+_ASIDE: Final = bare_table("meter_aside", column("part"), column("id", LargeBinary))
 _PORTION: Final = "rollups: portion"
 _PART: Final = "rollups: part"
 
@@ -237,7 +242,7 @@ def _sums(connection: Connection, sources: Sequence[UUID]) -> list[tuple[Rollup,
         keys = len(rollup.table.columns) - len(NAMES)
         rows = made.setdefault(rollup.table.name, {})
         for change in changed:
-            statement = _summed_as(rollup, change.table, change.sign, _IDS, native=native)
+            statement = _summed_as(rollup, change.table, change.sign, native=native)
             among = {_IDS: _ids(change.ids, native=native)}
             for row in connection.execute(statement, among):
                 # PostgreSQL sums to a decimal.
@@ -306,9 +311,7 @@ def _ids(ids: Sequence[UUID], *, native: bool) -> list[UUID] | list[bytes]:
     return list(ids) if native else [source.bytes for source in ids]
 
 
-def _among(
-    column: ColumnElement[UUID], ids: BindParameter[Any] | list[Any], *, native: bool
-) -> ColumnElement[bool]:
+def _among(column: ColumnElement[UUID], ids: _Listed, *, native: bool) -> ColumnElement[bool]:
     """Return the condition that a column is one of the ids, with as little work for each as can be.
 
     PostgreSQL takes them as one parameter, SQLite as bytes that nothing converts.
@@ -318,19 +321,19 @@ def _among(
     return column == any_(type_coerce(ids, _ARRAY))
 
 
-def _named_events(table: Table, ids: BindParameter[Any] | list[Any], *, native: bool) -> FromClause:
+def _named_events(table: Table, ids: _Listed, *, native: bool) -> FromClause:
     if table is corrections:
         return corrected_events(_among(corrections.c.id, ids, native=native))
     return first_events().where(_among(table.c.call_id, ids, native=native)).subquery("events")
 
 
 @cache
-def _summed_as(rollup: Rollup, table: Table, sign: int, ids: str, *, native: bool) -> Select[Any]:
-    """Return a SELECT of what a change adds to a rollup; the ids come by the name `ids`.
+def _summed_as(rollup: Rollup, table: Table, sign: int, *, native: bool) -> Select[Any]:
+    """Return a SELECT of what a change adds to a rollup; the ids come by the name `_IDS`.
 
     Made once: putting it together takes longer than running it for a few events.
     """
-    named: BindParameter[Any] = bindparam(ids, expanding=not native)
+    named: BindParameter[Any] = bindparam(_IDS, expanding=not native)
     return summed(rollup, _named_events(table, named, native=native), sign, native=native)
 
 
@@ -426,18 +429,38 @@ def rollups_that_differ(connection: Connection) -> Iterator[tuple[str, str]]:
     """
     native = connection.dialect.name == "postgresql"
     gone_us = gone_until(connection)
-    tail = changes(connection, list(_all_beyond(connection)))
-    shape = tuple((change.table, change.sign) for change in tail)
-    among = {f"{_IDS}{n}": _ids(tail[n].ids, native=native) for n in range(len(tail))}
+    ids: dict[tuple[Table, int], list[UUID]] = {}
+    for change in changes(connection, list(_all_beyond(connection))):
+        ids.setdefault((change.table, change.sign), []).extend(change.ids)
+    among: dict[str, list[UUID]] = {}
+    if native:
+        among = {f"{_IDS}{number}": part for number, part in enumerate(ids.values())}
+    else:
+        _put_aside(connection, ids.values())
     for rollup in ROLLUPS:
         names = [known.name for known in rollup.table.c]
         keys = [name for name in names if name not in NAMES]
-        row = connection.execute(_first_off(rollup, gone_us, shape, native=native), among).first()
+        statement = _first_off(rollup, gone_us, tuple(ids), native=native)
+        row = connection.execute(statement, among).first()
         if row is not None:
             told = row._mapping
             place = ", ".join(f"{name} {told[name]}" for name in keys)
             off = ", ".join(f"{name} {int(told[name]):+d}" for name in NAMES if told[name])
             yield f"{rollup.table.name} ({place})", f"it is off by {off}"
+    if not native:
+        connection.exec_driver_sql(f"DELETE FROM {_ASIDE.name}")
+
+
+def _put_aside(connection: Connection, parts: Iterable[list[UUID]]) -> None:
+    """Put ids into a table of this SQLite connection's own: a statement takes only so many."""
+    connection.exec_driver_sql(
+        f"CREATE TEMP TABLE IF NOT EXISTS {_ASIDE.name}"
+        " (part INTEGER, id BLOB, PRIMARY KEY (part, id)) WITHOUT ROWID"
+    )
+    for number, ids in enumerate(parts):
+        for start in range(0, len(ids), AT_ONCE):
+            rows = [(number, one.bytes) for one in ids[start : start + AT_ONCE]]
+            connection.exec_driver_sql(f"INSERT INTO {_ASIDE.name} VALUES (?, ?)", rows)
 
 
 @lru_cache(maxsize=256)
@@ -447,13 +470,16 @@ def _first_off(
     """Return a SELECT of the first row that is not the sum of its calls.
 
     What the rollup holds, less all calls as they are now known, more the changes of the tail: its
-    tables and signs, whose ids come by the names ids0, ids1 …
+    tables and signs. On PostgreSQL their ids come by the names ids0, ids1 …
     """
     latest = select(latest_events()).where(latest_events().c.started_us >= gone_us)
     kept = select(*rollup.table.c).where(rollup.table.c.started_us >= gone_us)
     parts = [kept, summed(rollup, latest.subquery("events"), -1, native=native)]
     for number, (table, sign) in enumerate(tail):
-        parts.append(_summed_as(rollup, table, sign, f"{_IDS}{number}", native=native))
+        aside = select(_ASIDE.c.id).where(_ASIDE.c.part == number)
+        ids: _Listed = bindparam(f"{_IDS}{number}") if native else aside
+        events = _named_events(table, ids, native=native)
+        parts.append(summed(rollup, events, sign, native=native))
     # By their bare names: to look up the columns of a union takes longer than to ask for them.
     both = union_all(*parts).subquery("both")
     every: list[ColumnElement[Any]] = [column(known.name) for known in rollup.table.c]

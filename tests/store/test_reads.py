@@ -81,6 +81,7 @@ def test_calls_come_in_order_and_limited(engine: Engine, store: LedgerStore) -> 
     oldest = [call.id for call in reads.calls(engine, newest_first=False, limit=2)]
     assert oldest == [call_id(1), call_id(2)]
     assert list(reads.calls(engine, limit=0)) == []
+    assert reads.count_calls(engine) == 3
 
 
 def test_the_interval_is_half_open(engine: Engine, store: LedgerStore) -> None:

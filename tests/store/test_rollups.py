@@ -2,11 +2,13 @@
 
 import random
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 
 from meter.core.call import Attribution, Basis, Outcome
 from meter.core.rating import Charge, rate
@@ -260,6 +262,24 @@ def test_an_interval_that_ends_inside_a_day_counts_nothing_behind_it(
             engine, by=["subject"], since_us=NOVEMBER_US, until_us=NOVEMBER_US + until * HOUR_US
         )
         assert row.calls == calls, until
+
+
+def test_the_check_takes_any_number_of_records_that_are_not_folded(
+    engine: Engine, store: LedgerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite takes 250,000 values in one statement at most."""
+    recorded(store, events()[:20])
+    corrected(store, range(1, 5))
+    real = rollups._all_beyond
+
+    def many(connection: Connection) -> Iterator[UUID]:
+        yield from real(connection)
+        yield from (UUID(int=number) for number in range(260_000))
+
+    monkeypatch.setattr(rollups, "_all_beyond", many)
+    assert list(check(engine)) == []
+    rollups.fold(engine)
+    assert list(check(engine)) == []
 
 
 def test_several_may_fold_at_once(engine: Engine, store: LedgerStore) -> None:
