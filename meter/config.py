@@ -55,12 +55,12 @@ class Settings:
     all keys share all files, batches and other objects of an upstream; else each subject has its
     own, and what cannot be kept apart is closed.
     `max_body_bytes`: the largest body that is read before it is sent. `client_seconds`: how long
-    a client may send or take nothing, or be behind 500 bytes a second of a body. `head_seconds`:
-    how long a request's head may take,
-    `idle_seconds` how long a connection is kept between two requests. `stop_seconds`: how long
-    calls in flight may go on once the gateway was told to stop. `key_cache_seconds`: how long a
-    revoked key may still be taken. `cors_origins`: whose pages may call from a browser, separated
-    by commas ("": nobody's). `metrics_key`: what readers of /metrics must know ("": nothing).
+    a client may send or take nothing, or be behind 500 bytes a second of a body, `head_seconds` how
+    long a request's head may take, `idle_seconds` how long a connection is kept between two
+    requests. `stop_seconds`: how long calls in flight may go on once the gateway was told to stop.
+    `key_cache_seconds`: how long a revoked key may still be taken. `cors_origins`: whose pages may
+    call from a browser, separated by commas ("": nobody's). `metrics_key`: what readers of /metrics
+    must know ("": nothing).
 
     Of the dashboard: `dashboard_sign_in`: "none" serves this machine only and shows everything,
     "key" asks for one of the gateway's keys, "oidc" for an account at the OIDC provider that

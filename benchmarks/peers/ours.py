@@ -5,7 +5,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -79,16 +79,18 @@ def serving_slowed(
     """Run gateways on PostgreSQL, each with a part of a core only: what they share has room."""
     with serving_on_postgresql(port, folder, workers=workers, core=None) as (target, server):
         # One only looks after the others, where there are several, and begins before them.
-        serving_ids = server.ids()
-        while workers > 1 and len(serving_ids) < workers + 1:
+        processes = workers if workers == 1 else workers + 1
+        until_s = time.monotonic() + _BEGIN_SECONDS
+        while len(server.ids()) < processes:
+            if time.monotonic() > until_s:
+                raise Unavailable(f"found {len(server.ids())} processes, expected {processes}")
             time.sleep(0.05)
-            serving_ids = server.ids()
-        serving_ids = serving_ids[-workers:]
-        try:
-            with slowed(serving_ids, cores):
-                yield target, server
-        except PermissionError as error:
-            raise Unavailable(f"no control group can be made here: {error}") from None
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(slowed(server.ids()[-workers:], cores))
+            except OSError as error:
+                raise Unavailable(f"no control group can be made here: {error}") from None
+            yield target, server
 
 
 def _port_in(log: Path) -> int:

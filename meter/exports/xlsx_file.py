@@ -29,6 +29,11 @@ _WIDTHS = {
     Kind.TEXT: 18, Kind.INTEGER: 13, Kind.DECIMAL: 13, Kind.AMOUNT: 16, Kind.TIME: 24,
     Kind.UTC: 24, Kind.FLAG: 10, Kind.JSON: 28,
 }  # fmt: skip
+_WIDER = {
+    "call_id": 40, "operation_id": 40, "source_id": 40, "response_id": 40, "model": 28,
+    "model_served": 28, "path": 28, "rate_card_id": 22, "list_card_id": 22, "billed_card_id": 22,
+}  # fmt: skip
+_NUMBERS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.AMOUNT})
 _FORMATS = {
     Kind.INTEGER: "#,##0",
     Kind.DECIMAL: "#,##0.#########",
@@ -52,7 +57,9 @@ class XlsxWriter:
         self._table = table
         self._tz = tz
         self._sheet_rows = sheet_rows
-        self._bold = self._book.add_format({"bold": True, "bg_color": "#E8EAED", "bottom": 1})
+        heading = {"bold": True, "bg_color": "#E8EAED", "bottom": 1}
+        self._bold = self._book.add_format(heading)
+        self._bold_right = self._book.add_format({**heading, "align": "right"})
         self._formats = {kind: self._book.add_format({"num_format": text})
                          for kind, text in _FORMATS.items()}  # fmt: skip
         self._puts = _puts(tz)
@@ -97,8 +104,10 @@ class XlsxWriter:
         self._sheet = self._book.add_worksheet(name)
         self._sheet.freeze_panes(1, 0)
         for column, field in enumerate(self._table.fields):
-            self._sheet.set_column(column, column, max(_WIDTHS[field.kind], len(field.name) + 4))
-            self._sheet.write_string(0, column, self._heading(field), self._bold)
+            width = max(_WIDER.get(field.name, _WIDTHS[field.kind]), len(field.name) + 4)
+            self._sheet.set_column(column, column, width)
+            heading = self._bold_right if field.kind in _NUMBERS else self._bold
+            self._sheet.write_string(0, column, self._heading(field), heading)
         self._row = 1
 
     def _end_sheet(self) -> None:

@@ -142,7 +142,9 @@ _GOOGLE_FILES: Final = frozenset({"fileUri", "file_uri", "fileName", "file_name"
 
 _KNOWN_PATHS: Final = 1024
 _LONG_PATH: Final = 200
-_MAY_REFER: Final = re.compile(rb'[_"f\\](?:ids?"|file"|conv|conta|t:|u|cach|fileU|fileN|file_n)')
+_MAY_REFER: Final = re.compile(
+    rb'[_"f\\](?:ids?"|file"|conv|conta|t:|u|cached_?[cC]ont|fileU|fileN|file_n)'
+)
 """What a body has that names an object, and what hides such a name.
 
 The set of first bytes is what makes it quick: without one, every place of the body is tried.

@@ -1,15 +1,15 @@
 """Sum ended calls up: from a rollup where one answers the question, else from the calls.
 
 Both agree to the nano. A rollup answers when its keys have every group and filter, and no window
-of the question begins inside one of its intervals; what lies before its first whole interval and
-behind its last comes from the calls, and what is not folded into it yet is added (see `rollups`).
+of the question begins inside one of its intervals. `covering` says which of them together are the
+interval, and what of it comes from the calls; what is not folded yet is added (see `rollups`).
 Called by the reads.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 from operator import add
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -32,6 +32,7 @@ from sqlalchemy import (
 from meter.core.windows import Window
 from meter.errors import InputError
 from meter.store.archives import gone_until, in_words
+from meter.store.covering import Part, counted, cover
 from meter.store.engine import read_connection
 from meter.store.filters import where
 from meter.store.grouping import (
@@ -255,21 +256,12 @@ def _read(
 # --- from a rollup ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Sums over [start, end) out of a rollup (None: of the calls), added (1) or taken off (-1)."""
-
-    rollup: Rollup | None
-    interval: tuple[int, int]
-    sign: int
-
-
 def _from_rollup(
     connection: Connection, question: _Question, span: tuple[int, int]
 ) -> Iterable[Found] | None:
     """Return sums out of rollups and what they lack, None where no rollup answers the question."""
     whole = question.since_us or 0, _EVER_US if question.until_us is None else question.until_us
-    parts = list(_cover(list(_rollups_for(question, span)), whole, span, 1, question.gone_us))
+    parts = list(cover(list(_rollups_for(question, span)), whole, span, 1, question.gone_us))
     if all(part.rollup is None for part in parts):
         return None
     sources = beyond(connection)
@@ -283,88 +275,14 @@ def _from_rollup(
     native = connection.dialect.name == "postgresql"
     for change in changes(connection, sources):
         events = change.events(native=native)
-        for interval, times in _counted(parts):
+        for interval, times in counted(parts):
             sign = change.sign * times
             found.append(_from_calls(connection, question, span, interval, events, sign))
     return chain.from_iterable(found)
 
 
-def _cover(
-    rollups: Sequence[Rollup],
-    interval: tuple[int, int],
-    span: tuple[int, int] | None,
-    sign: int,
-    gone_us: int,
-) -> Iterator[_Part]:
-    """Yield parts that together are an interval: of the coarsest rollup what it can, and so on.
-
-    Most of an interval of a rollup is all of it less the rest, where the calls of both are there.
-    `span` is the first and the last moment of interest: without calls outside it, what is cut off
-    there makes no difference. None says nothing.
-    """
-    if not rollups:
-        yield _Part(None, _within(interval, span), sign)
-        return
-    rollup, finer = rollups[0], rollups[1:]
-    asked = _widened(rollup, interval, span)
-    first_us, end_us = asked[0], rollup.bounds(asked[1])[0]
-    if rollup.bounds(first_us)[0] != first_us:
-        first_us = rollup.bounds(first_us)[1]
-    if first_us < end_us:
-        yield _Part(rollup, (first_us, end_us), sign)
-        edges = [(asked[0], first_us), (end_us, asked[1])]
-    elif first_us == end_us:
-        edges = [(asked[0], end_us), (end_us, asked[1])]
-    else:
-        edges = [asked]
-    for edge in edges:
-        if edge[0] >= edge[1]:
-            continue
-        around = rollup.bounds(edge[0])
-        is_most = 2 * (edge[1] - edge[0]) > around[1] - around[0]
-        if is_most and around[0] >= gone_us and not rollup.is_by_tag:
-            yield _Part(rollup, around, sign)
-            for rest in ((around[0], edge[0]), (edge[1], around[1])):
-                if rest[0] < rest[1]:
-                    yield from _cover(finer, rest, None, -sign, gone_us)
-        else:
-            yield from _cover(finer, edge, span, sign, gone_us)
-
-
-def _widened(
-    rollup: Rollup, interval: tuple[int, int], span: tuple[int, int] | None
-) -> tuple[int, int]:
-    """Return an interval that has the same calls, and ends where one of the rollup's does."""
-    if span is None:
-        return interval
-    # Nothing lies before the first call, and nothing behind the last.
-    start_us = max(rollup.bounds(span[0])[0], interval[0])
-    return start_us, rollup.bounds(span[1])[1] if interval[1] > span[1] + 1 else interval[1]
-
-
-def _within(interval: tuple[int, int], span: tuple[int, int] | None) -> tuple[int, int]:
-    if span is None:
-        return interval
-    return max(interval[0], span[0]), min(interval[1], span[1] + 1)
-
-
 def _taken_off(found: Found) -> Found:
     return Found(found.group, found.currencies, [-value for value in found.sums])
-
-
-def _counted(parts: Sequence[_Part]) -> Iterator[tuple[tuple[int, int], int]]:
-    """Yield the intervals that rollups count, and how often: what is not folded lacks there."""
-    turns: dict[int, int] = {}
-    for part in parts:
-        if part.rollup is not None:
-            for at_us, turn in zip(part.interval, (part.sign, -part.sign), strict=True):
-                turns[at_us] = turns.get(at_us, 0) + turn
-    ordered = sorted(at_us for at_us, turn in turns.items() if turn)
-    times = 0
-    for at_us, next_us in pairwise(ordered):
-        times += turns[at_us]
-        if times:
-            yield (at_us, next_us), times
 
 
 def _rollups_for(question: _Question, span: tuple[int, int]) -> Iterator[Rollup]:
@@ -398,7 +316,7 @@ def _fits(window: Window, span: tuple[int, int], rollup: Rollup) -> bool:
 
 
 def _from_tables(
-    connection: Connection, question: _Question, span: tuple[int, int], parts: Sequence[_Part]
+    connection: Connection, question: _Question, span: tuple[int, int], parts: Sequence[Part]
 ) -> Iterator[Found]:
     """Yield the sums out of all parts that are of rollups."""
     by_tag = [place for place, name in enumerate(question.by) if name.startswith(TAG)]

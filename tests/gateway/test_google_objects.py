@@ -1,8 +1,6 @@
 """Two tenants on one Google account: neither sees the other's caches and batches."""
 
-import itertools
 import json
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,43 +13,30 @@ from google import genai
 from google.genai import errors, types
 
 from meter.gateway import app, watching
-from tests.gateway.serving import WAIT_S, Answering, Received, Served, served, upstream_that
+from tests.gateway.object_upstream import Account
+from tests.gateway.serving import WAIT_S, Received, Served, served, upstream_that
 
 MODEL = "gemini-2.5-flash"
 TEXT = [{"role": "user", "parts": [{"text": "hi"}]}]
 USED = {"promptTokenCount": 7, "candidatesTokenCount": 3, "totalTokenCount": 10}
 
 
-class Account:
-    """Everything in one account, whoever made it; and the lines of all requests."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, dict[str, Any]] = {}
-        self.lines: list[str] = []
-        self._numbers = itertools.count(1)
-
-    def answering(self) -> Answering:
-        def answer(request: Received, connection: socket.socket) -> None:
-            method, target, _ = request.line.split(" ")
-            self.lines.append(f"{method} {target}")
-            status, content = self.answer(method, target.partition("?")[0], request)
-            body = json.dumps(content).encode()
-            head = f"HTTP/1.1 {status} x\r\ncontent-type: application/json\r\n"
-            connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
-
-        return answer
+class GoogleAccount(Account):
+    """Everything in one account, as Google stores it, whoever made it."""
 
     def answer(self, method: str, path: str, request: Received) -> tuple[int, dict[str, Any]]:
         asked = json.loads(request.body) if request.body.startswith(b"{") else {}
         name = path.removeprefix("/v1beta/").removeprefix("/v1/").partition(":")[0]
+        if name == "models":
+            return 200, {"models": [{"name": f"models/{MODEL}", "displayName": "Flash"}]}
         if path.endswith(":generateContent"):
             answered = [{"content": {"parts": [{"text": "ho"}]}, "finishReason": "STOP"}]
             return 200, {"candidates": answered, "usageMetadata": USED}
         if path.endswith(":batchGenerateContent"):
-            made = self.make("batches", metadata={"model": f"models/{MODEL}", "batchStats": {}})
+            made = self.add("batches", metadata={"model": f"models/{MODEL}", "batchStats": {}})
             return 200, made
         if name == "cachedContents" and method == "POST":
-            return 200, self.make(name, model=asked["model"], usageMetadata={"totalTokenCount": 9})
+            return 200, self.add(name, model=asked["model"], usageMetadata={"totalTokenCount": 9})
         if name in ("cachedContents", "batches", "files"):
             return 200, {name: list(self.objects.values())}
         if name not in self.objects:
@@ -61,19 +46,19 @@ class Account:
             return 200, {}
         return 200, self.objects[name]
 
-    def make(self, collection: str, **more: Any) -> dict[str, Any]:
+    def add(self, collection: str, **more: Any) -> dict[str, Any]:
         name = f"{collection}/{next(self._numbers)}abc"
         self.objects[name] = {"name": name, **more}
         return self.objects[name]
 
 
 @pytest.fixture
-def account() -> Account:
-    return Account()
+def account() -> GoogleAccount:
+    return GoogleAccount()
 
 
 @pytest.fixture
-def gateway(account: Account, tmp_path: Path) -> Iterator[Served]:
+def gateway(account: GoogleAccount, tmp_path: Path) -> Iterator[Served]:
     with (
         upstream_that(account.answering()) as upstream,
         served(tmp_path, {"google": upstream.url}) as running,
@@ -142,7 +127,7 @@ def test_what_one_made_is_not_there_for_the_other(alice, bob, account, collectio
 def test_a_list_shows_one_s_own_only(alice, bob, account, collection, member):
     names = [alice.make(collection) for _ in range(5)]
     bobs = bob.make(collection)
-    account.make(collection)  # past the gateway
+    account.add(collection)  # past the gateway
     assert [each["name"] for each in bob.ask("GET", collection).json()[member]] == [bobs]
     seen: list[str] = []
     token = ""
@@ -211,6 +196,7 @@ def test_google_s_sdk_uses_a_cache_of_its_own(gateway):
         using = types.GenerateContentConfig(cached_content=made[0].name)
         assert alice.models.generate_content(model=MODEL, contents="x", config=using).text == "ho"
         assert list(bob.caches.list()) == []
+        assert [each.name for each in bob.models.list()] == [f"models/{MODEL}"]
         batch = alice.batches.create(model=MODEL, src=[types.InlinedRequest(contents="x")])
         assert alice.batches.get(name=batch.name).name == batch.name
         assert [each.name for each in alice.batches.list()] == [batch.name]

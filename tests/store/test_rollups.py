@@ -176,6 +176,20 @@ def test_they_agree_over_any_interval(engine: Engine, store: LedgerStore) -> Non
         assert usage(engine, **asked) == usage(engine, **asked, rollups=False), asked
 
 
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The rollups that were read."""
+    names: list[str] = []
+    real = usage_sums._table_rows
+
+    def noting(connection: Any, question: Any, span: Any, tables: Any) -> Any:
+        names.extend(table.name for table, _, _ in tables)
+        return real(connection, question, span, tables)
+
+    monkeypatch.setattr(usage_sums, "_table_rows", noting)
+    return names
+
+
 @pytest.mark.parametrize(
     ("by", "hours", "tables"),
     [
@@ -191,7 +205,7 @@ def test_they_agree_over_any_interval(engine: Engine, store: LedgerStore) -> Non
 def test_most_of_an_interval_is_all_of_it_less_the_rest(
     engine: Engine,
     store: LedgerStore,
-    monkeypatch: pytest.MonkeyPatch,
+    read: list[str],
     by: str,
     hours: tuple[float, float],
     tables: list[str],
@@ -202,14 +216,6 @@ def test_most_of_an_interval_is_all_of_it_less_the_rest(
             for n, event in enumerate(made[:50])]  # fmt: skip
     recorded(store, made + late)
     rollups.fold(engine)
-    read: list[str] = []
-    real = usage_sums._table_rows
-
-    def noting(connection: Any, question: Any, span: Any, tables: Any) -> Any:
-        read.extend(table.name for table, _, _ in tables)
-        return real(connection, question, span, tables)
-
-    monkeypatch.setattr(usage_sums, "_table_rows", noting)
     since_us, until_us = (NOVEMBER_US + int(hour * HOUR_US) for hour in hours)
     asked: dict[str, Any] = {"by": [by], "since_us": since_us, "until_us": until_us}
     assert usage(engine, **asked) == usage(engine, **asked, rollups=False)
@@ -217,18 +223,10 @@ def test_most_of_an_interval_is_all_of_it_less_the_rest(
 
 
 def test_a_rollup_is_read_where_one_answers(
-    engine: Engine, store: LedgerStore, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, store: LedgerStore, read: list[str]
 ) -> None:
     recorded(store, events())
     rollups.fold(engine)
-    read: list[str] = []
-    real = usage_sums._table_rows
-
-    def noting(connection: Any, question: Any, span: Any, tables: Any) -> Any:
-        read.extend(table.name for table, _, _ in tables)
-        return real(connection, question, span, tables)
-
-    monkeypatch.setattr(usage_sums, "_table_rows", noting)
     for by, tz, tables in (
         (["day", "model"], "Asia/Shanghai", ["usage_hours"]),
         (["day", "model"], "UTC", ["usage_days"]),
