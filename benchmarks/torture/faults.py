@@ -46,6 +46,7 @@ from tests.postgres import PostgresServer
 
 PARTS = ("cuts", "storms", "loris", "disk", "away", "silence")
 MAY_GROW_MB = 32
+_ESTABLISHED = "01"
 """Allocators keep what they had; a stream that nobody takes would fill this in a second."""
 _LISTENS = "0A"
 
@@ -149,7 +150,7 @@ def _slow_client(kind: str, port: int, key: str, ends: list[float]) -> None:
                     _send_slowly(connection, "{" + " " * 998)
                 case "deaf":
                     connection.sendall(_endless(head))
-                    time.sleep(CLIENT_S * 4)
+                    _stay_deaf(connection)
                 case "gone asking":
                     connection.sendall(f"{head}content-length: 1000\r\n\r\n{{".encode())
                 case "gone taking":
@@ -165,6 +166,25 @@ def _slow_client(kind: str, port: int, key: str, ends: list[float]) -> None:
     except TimeoutError:
         return
     ends.append(time.monotonic() - begun_s)
+
+
+def _stay_deaf(connection: socket.socket) -> None:
+    """Take nothing until the gateway has let go of the connection. Raises: TimeoutError.
+
+    On a busy machine a stream takes half a minute to fill what the kernel keeps for a client, and
+    only then does the gateway wait. Its end says so, for ours cannot know before it reads.
+    """
+    peer, own = (
+        f":{address[1]:04X}" for address in (connection.getpeername(), connection.getsockname())
+    )
+    until = time.monotonic() + PATIENCE_S
+    while any(
+        (fields[1][-5:], fields[2][-5:], fields[3]) == (peer, own, _ESTABLISHED)
+        for fields in map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])
+    ):
+        if time.monotonic() > until:
+            raise TimeoutError
+        time.sleep(0.1)
 
 
 def _send_slowly(connection: socket.socket, text: str) -> None:
