@@ -188,12 +188,14 @@ def place_of(path: str, shape: Shape) -> Place | None:
 
 def _place_of(path: str, shape: Shape) -> Place | None:
     plain = plain_path(path)
-    if shape == "google":
-        return _google_place_of(plain)
-    found = _PATH.match(plain)
+    at_google = _google_place_of(plain) if shape == "google" else None
+    found = None if at_google is not None else _PATH.match(plain)
     if found is None:
-        return None
+        return at_google
     family = FAMILIES[found["family"].lower()]
+    if shape == "google" and family.name == FILES:
+        # Google's are meant, which are not kept apart.
+        return None
     identity, rest = found["id"], found["rest"] or ""
     if identity is not None and identity in family.words:
         return Place(family, None, f"/{identity}{rest}")

@@ -93,6 +93,19 @@ def test_what_one_made_is_not_there_for_the_other(alice, bob, account, family):
     assert name in account.objects
 
 
+@pytest.mark.parametrize("family", sorted(PREFIXES))
+def test_another_api_s_header_or_verb_opens_nothing(gateway, alice, account, family):
+    name = alice.make(family)
+    sent = len(account.lines)
+    with httpx.Client(headers={"x-goog-api-key": gateway.key("bob")}) as client:
+        for path in (
+            f"v1/{family}/{name}", f"v1/{family}/{name}/content", f"v1/{family}/{name}:cancel",
+            f"v1beta/{family}/{name}",
+        ):  # fmt: skip
+            assert client.get(f"{gateway.url}/{path}").status_code in (403, 404), path
+    assert len(account.lines) == sent
+
+
 @pytest.mark.parametrize("family", LISTED)
 def test_a_list_shows_one_s_own_only(alice, bob, account, family):
     names = [alice.make(family) for _ in range(5)]
@@ -284,6 +297,11 @@ def test_a_tuned_model_belongs_to_its_job_s_owner(gateway, alice, bob, account):
     assert alice.ask("POST", "chat/completions", **body).status_code == 404
     alice.ask("GET", f"fine_tuning/jobs/{job}")
     assert alice.ask("POST", "chat/completions", **body).status_code == 200
+    # Neither does a header of another API open it.
+    headers, sent = {"x-goog-api-key": gateway.key("bob")}, len(account.lines)
+    for path in (f"models/{model}", f"models/{model.replace('ft', '%66t')}"):
+        assert httpx.get(f"{gateway.url}/v1/{path}", headers=headers).status_code == 404
+    assert len(account.lines) == sent
     refused = bob.ask("POST", "chat/completions", **body)
     assert refused.status_code == 404 and refused.json()["error"]["code"] == "model_not_found"
     assert bob.ask("DELETE", f"models/{model}").status_code == 404
