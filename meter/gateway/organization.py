@@ -26,6 +26,7 @@ from meter.gateway.rejections import Rejected
 from meter.gateway.requests import Request
 from meter.gateway.services import Services
 from meter.reports.charging import lines_of
+from meter.reports.usage_kinds import usage_kind
 from meter.store.keys import Key
 from meter.store.reads import CallRow
 
@@ -56,31 +57,23 @@ Lines = Callable[[CallRow], tuple[ChargeLine, ...]]
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """One question about usage: which endpoints it takes in, and its sums of our units.
-
-    `endpoints` None: every endpoint that no other kind of tokens or sound takes in.
-    """
+    """One question about usage: the kind of calls it takes in, and its sums of our units."""
 
     result: str
     sums: Mapping[str, str]
-    endpoints: frozenset[str] | None
 
 
-_SOUND: Final = frozenset({"audio.transcriptions", "audio.translations"})
-_IMAGES: Final = frozenset({"images.generations", "images.edits", "images.variations"})
 _KINDS: Final = {
-    "completions": _Kind("completions", _TOKENS, None),
-    "embeddings": _Kind("embeddings", {"input_tokens": "input_tokens"}, frozenset({"embeddings"})),
-    "moderations": _Kind(
-        "moderations", {"input_tokens": "input_tokens"}, frozenset({"moderations"})
-    ),
-    "images": _Kind("images", {"images": "images"}, _IMAGES),
-    "audio_speeches": _Kind(
-        "audio_speeches", {"characters": "characters"}, frozenset({"audio.speech"})
-    ),
-    "audio_transcriptions": _Kind("audio_transcriptions", {"seconds": "audio_seconds"}, _SOUND),
+    name: _Kind(name, sums)
+    for name, sums in {
+        "completions": _TOKENS,
+        "embeddings": {"input_tokens": "input_tokens"},
+        "moderations": {"input_tokens": "input_tokens"},
+        "images": {"images": "images"},
+        "audio_speeches": {"characters": "characters"},
+        "audio_transcriptions": {"seconds": "audio_seconds"},
+    }.items()
 }
-_ELSEWHERE: Final = frozenset[str]().union(*(kind.endpoints or () for kind in _KINDS.values()))
 _USAGE_GROUPS: Final = ("project_id", "user_id", "api_key_id", "model", "batch", "service_tier")
 _COST_GROUPS: Final = ("project_id", "user_id", "api_key_id", "line_item")
 _FILTERS: Final = {
@@ -265,7 +258,7 @@ def _counted(
         if names[name] not in allowed:
             return
     if question.kind is not None:
-        if not call.usage or not _takes_in(question.kind, call.endpoint):
+        if not call.usage or usage_kind(call.endpoint) != question.kind.result:
             return
         group: Group = tuple(names[name] for name in question.group_by)
         yield group, groups.setdefault(group, _Sums())
@@ -291,10 +284,6 @@ def _names_of(call: CallRow) -> dict[str, Any]:
         "batch": call.service_tier == "batch",
         "service_tier": call.service_tier,
     }
-
-
-def _takes_in(kind: _Kind, endpoint: str) -> bool:
-    return endpoint not in _ELSEWHERE if kind.endpoints is None else endpoint in kind.endpoints
 
 
 def _add(question: Question, sums: _Sums, call: CallRow, group: Group, lines: Lines) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from meter.core.money import Quantity
 from meter.core.rates import microseconds_of
 from meter.errors import InputError
-from meter.reports.reconciling.bill import Bill, BillRow, nanos_of, smallest_step
+from meter.reports.reconciling.bill import Bill, BillRow, Interval, bill_of_pages, nanos_of
 
 _TIERS = {"flex_discount": "flex", "priority_on_demand": "priority"}
 _UNITS = {
@@ -31,10 +31,11 @@ def read_anthropic(pages: Sequence[Any], name: str) -> Bill:
     Raises: InputError naming the first thing that is not as Anthropic writes it.
     """
     amounts: list[Decimal] = []
-    rows = tuple(
-        row for page in pages for bucket in _buckets(page, name) for row in _rows(bucket, amounts)
-    )
-    return Bill(name, rows, smallest_step(amounts) if amounts else 1)
+    read = [
+        [(_interval(bucket), list(_rows(bucket, amounts))) for bucket in _buckets(page, name)]
+        for page in pages
+    ]
+    return bill_of_pages(name, read, amounts)
 
 
 def _buckets(page: Any, name: str) -> Iterator[Mapping[str, Any]]:
@@ -50,10 +51,14 @@ def _buckets(page: Any, name: str) -> Iterator[Mapping[str, Any]]:
         yield bucket
 
 
-def _rows(bucket: Mapping[str, Any], amounts: list[Decimal]) -> Iterator[BillRow]:
+def _interval(bucket: Mapping[str, Any]) -> Interval:
     start_us = _moment(bucket["starting_at"])
     ending = bucket.get("ending_at")
-    end_us = _moment(ending) if isinstance(ending, str) else start_us + 86_400_000_000
+    return start_us, _moment(ending) if isinstance(ending, str) else start_us + 86_400_000_000
+
+
+def _rows(bucket: Mapping[str, Any], amounts: list[Decimal]) -> Iterator[BillRow]:
+    start_us, end_us = _interval(bucket)
     for result in bucket.get("results") or ():
         if not isinstance(result, Mapping):
             raise InputError(f"found {result!r} among the results of a bucket, expected an object")

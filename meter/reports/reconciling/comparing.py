@@ -2,6 +2,7 @@
 
     names       their name for each of our models
     matched     rows that name a call by its id: one by one
+    sides       what they say of usage and of money
     recorded    our sums, cut as the bill is cut
     clock       whether their clock runs as ours
     usage       place by place: what they count, what we count, why it differs
@@ -18,7 +19,7 @@ from functools import partial
 from meter.core.money import Quantity
 from meter.core.ports import PriceSource
 from meter.core.windows import Span, Window
-from meter.reports.reconciling.bill import Bill, BillRow
+from meter.reports.reconciling.bill import Bill, BillRow, Interval
 from meter.reports.reconciling.clocks import clock_of
 from meter.reports.reconciling.differences import (
     HARMLESS,
@@ -33,16 +34,18 @@ from meter.reports.reconciling.matching import matched
 from meter.reports.reconciling.recorded import (
     NEAR_US,
     Clock,
-    Interval,
-    Intervals,
     Place,
     Recorded,
     Seen,
     Sum,
+    excess,
     seen_of,
 )
+from meter.reports.reconciling.sides import Side, sides_of, totals_of
 from meter.reports.reconciling.spelling import their_names
 from meter.store.reads import CallRow
+
+_MOST_NAMED = 100
 
 CallsIn = Callable[[int, int], Iterable[CallRow]]
 """Yields our ended calls at the issuer that started in [since, until), microseconds UTC."""
@@ -82,16 +85,12 @@ class _Comparing:
     def result(self) -> Reconciliation:
         ours = [row for row in self._bill.rows if self._is_ours(row)]
         outside = [_outside(row) for row in self._bill.rows if not self._is_ours(row)]
-        named = [row for row in ours if row.call_id is not None]
-        if named:
-            return self._by_call(named, outside)
+        if any(row.call_id is not None for row in ours):
+            return self._by_call(ours, outside)
         rows = [self._as_day(row) for row in ours]
-        usage = [row for row in rows if (row.quantities and row.unit is None) or row.calls]
-        money = [row for row in rows if row.amount_nanos is not None]
         differences = [*outside]
         of_usage: list[Difference] = []
-        counted = self._side(usage)
-        charged = self._side(money)
+        counted, charged = sides_of(self._bill, rows)
         self._record([side for side in (counted, charged) if side])
         self._clock = self._found_clock(counted, charged)
         if self._clock != Clock():
@@ -99,25 +98,15 @@ class _Comparing:
         if counted:
             of_usage = self._usage_differences(counted)
         if charged:
-            differences += self._money_differences(charged, of_usage, has_usage=counted is not None)
+            found, of_usage = self._money_differences(charged, of_usage, counted)
+            differences += found
         differences += of_usage
-        totals = _totals(counted, charged, self._clock)
+        totals = totals_of(counted, charged, self._clock)
         return self._concluded(totals, differences)
 
     # Sides
 
-    def _side(self, rows: list[BillRow]) -> "_Side | None":
-        if not rows:
-            return None
-        by_model = any(row.model is not None for row in rows)
-        theirs: dict[Place, Sum] = {}
-        for row in rows:
-            place = ((row.start_us, row.end_us), row.model if by_model else None)
-            _add_row(theirs.setdefault(place, Sum()), row)
-        intervals = Intervals(interval for interval, _ in theirs)
-        return _Side(theirs, Recorded(intervals, by_model=by_model))
-
-    def _record(self, sides: list["_Side"]) -> None:
+    def _record(self, sides: list[Side]) -> None:
         for seen in self._seen(self._bill.start_us, self._bill.end_us):
             for side in sides:
                 side.recorded.add(seen)
@@ -126,7 +115,7 @@ class _Comparing:
         for call in self._calls_in(since_us - NEAR_US, until_us + NEAR_US):
             yield seen_of(call, self._names)
 
-    def _found_clock(self, counted: "_Side | None", charged: "_Side | None") -> Clock:
+    def _found_clock(self, counted: Side | None, charged: Side | None) -> Clock:
         side = counted or charged
         if side is None or self._bill.is_of_balances:
             return Clock()
@@ -134,9 +123,8 @@ class _Comparing:
 
         def agrees(theirs: Sum, ours: Sum) -> bool:
             if side is counted:
-                same = all(ours.quantities.get(u, 0) == q for u, q in theirs.quantities.items())
                 return (
-                    same
+                    not excess(theirs, ours)
                     and (theirs.calls is None or theirs.calls == ours.calls)
                     and (bool(theirs.rows) or not ours.calls)
                 )
@@ -150,20 +138,25 @@ class _Comparing:
 
     # Differences
 
-    def _usage_differences(self, side: "_Side") -> list[Difference]:
+    def _usage_differences(self, side: Side) -> list[Difference]:
         ours = side.recorded.sums(self._clock)
         units = {unit for total in side.theirs.values() for unit in total.quantities}
         counts_calls = any(total.calls is not None for total in side.theirs.values())
         places = sorted(side.theirs.keys() | ours.keys(), key=_in_order)
         nothing = Sum(calls=0 if counts_calls else None, quantities=dict.fromkeys(units, 0))
         apart: list[tuple[Place, Sum, Sum]] = []
+        found: list[Difference] = []
         for place in places:
             theirs = side.theirs.get(place, nothing)
             mine = ours.get(place, Sum())
-            if _differs(theirs, mine):
+            if not _differs(theirs, mine):
+                continue
+            if _is_many(side, place, mine):
+                found.append(_nothing_told(place, mine))
+            else:
                 apart.append((place, theirs, mine))
         boundary, rest = _at_boundaries(apart)
-        found = [self._boundary(*pair) for pair in boundary]
+        found += [self._boundary(*pair) for pair in boundary]
         for place, theirs, mine in rest:
             difference = self._explaining.usage(
                 place, theirs, mine, self._calls_of(side.recorded, place)
@@ -173,32 +166,48 @@ class _Comparing:
         return found
 
     def _money_differences(
-        self, side: "_Side", of_usage: list[Difference], *, has_usage: bool
-    ) -> list[Difference]:
+        self, side: Side, of_usage: list[Difference], counted: Side | None
+    ) -> tuple[list[Difference], list[Difference]]:
+        """Return the differences of money, and those of usage with what money told of them."""
         ours = side.recorded.sums(self._clock)
         found = []
         rounding: dict[str, list[Difference]] = {}
         for place in sorted(side.theirs.keys() | ours.keys(), key=_in_order):
             theirs, mine = side.theirs.get(place, Sum()), ours.get(place, Sum())
+            known = [each for each in of_usage if _is_within(each, place)]
             for currency in sorted(theirs.nanos.keys() | mine.nanos.keys()):
-                known = [each for each in of_usage if _is_within(each, place)]
+                explained = sum(e.amount_nanos or 0 for e in known if e.currency == currency)
+                if _is_many(side, place, mine):
+                    if not explained:
+                        found.append(_nothing_told(place, mine, currency))
+                    continue
                 difference = self._explaining.money(
-                    place, theirs, mine, currency,
-                    sum(each.amount_nanos or 0 for each in known if each.currency == currency),
+                    place, theirs, mine, currency, explained,
                     partial(self._calls_of, side.recorded, place),
-                    usage_agrees=has_usage,
+                    usage_agrees=counted is not None and counted.has_all_of(place, mine),
                 )  # fmt: skip
                 if difference is None:
                     continue
-                if any(each.reason is Reason.TIER for each in known):
-                    difference = replace(
-                        difference, reason=Reason.TIER, sentence=SENTENCES[Reason.TIER]
-                    )
+                untold = [each for each in known if _is_untold(each)]
                 if difference.reason is Reason.ROUNDING:
                     rounding.setdefault(currency, []).append(difference)
+                elif len(untold) == 1:
+                    told = replace(
+                        untold[0], amount_nanos=difference.amount_nanos, currency=currency
+                    )
+                    of_usage = [told if each is untold[0] else each for each in of_usage]
+                    known = [told if each is untold[0] else each for each in known]
+                elif untold:
+                    found.append(
+                        replace(difference, reason=untold[0].reason, sentence=untold[0].sentence)
+                    )
+                elif any(each.reason is Reason.TIER for each in known):
+                    found.append(
+                        replace(difference, reason=Reason.TIER, sentence=SENTENCES[Reason.TIER])
+                    )
                 else:
                     found.append(difference)
-        return _merged(found) + [self._rounding(*each) for each in rounding.items()]
+        return _merged(found) + [self._rounding(*each) for each in rounding.items()], of_usage
 
     def _calls_of(self, recorded: Recorded, place: Place) -> list[Seen]:
         (start_us, end_us), _ = place
@@ -209,9 +218,9 @@ class _Comparing:
             if recorded.place(seen, self._clock) == place
         ]
 
-    def _by_call(self, named: list[BillRow], outside: list[Difference]) -> Reconciliation:
+    def _by_call(self, rows: list[BillRow], outside: list[Difference]) -> Reconciliation:
         sides = matched(
-            named, self._seen(self._bill.start_us, self._bill.end_us), self._bill.smallest_nanos,
+            rows, self._seen(self._bill.start_us, self._bill.end_us), self._bill.smallest_nanos,
             (self._bill.start_us, self._bill.end_us),
         )  # fmt: skip
         return self._concluded(sides.totals, [*outside, *sides.differences])
@@ -274,37 +283,36 @@ class _Comparing:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """What the bill says of usage, or of money, with our sums cut in the same way."""
-
-    theirs: Mapping[Place, Sum]
-    recorded: Recorded
+def _is_many(side: Side, place: Place, ours: Sum) -> bool:
+    """Whether the bill has no row for the interval, and we have more calls than can be named."""
+    return place[0] not in side.told and (ours.calls or 0) > _MOST_NAMED
 
 
-def _add_row(total: Sum, row: BillRow) -> None:
-    total.rows += 1
-    if row.calls is None:
-        total.calls = total.calls or None
-    else:
-        total.calls = (total.calls or 0) + row.calls
-        if row.tier is not None:
-            total.tiers[row.tier] = total.tiers.get(row.tier, 0) + row.calls
-    if row.unit is None:
-        total.add_quantities(row.quantities)
-    if row.amount_nanos is None or row.currency is None:
-        return
-    total.nanos[row.currency] = total.nanos.get(row.currency, 0) + row.amount_nanos
-    if row.unit is not None:
-        quantity, nanos = total.units.get(row.unit, (0, 0))
-        more = row.quantities.get(row.unit, 0)
-        total.units[row.unit] = (quantity + more, nanos + row.amount_nanos)
+def _nothing_told(place: Place, ours: Sum, currency: str | None = None) -> Difference:
+    """Return the difference of many calls in an interval without a row.
+
+    `currency` is of the money in question; None stands for usage, with the money if it is of one.
+    """
+    (start_us, end_us), model = place
+    if currency is None and len(ours.nanos) == 1 and not ours.unpriced:
+        (currency,) = ours.nanos
+    units: dict[str, Quantity] = {unit: -q for unit, q in ours.quantities.items() if q}
+    return Difference(
+        Reason.NOT_BILLED, start_us, end_us, model, SENTENCES[Reason.NOT_BILLED],
+        -(ours.calls or 0), units, -ours.nanos[currency] if currency else None, currency,
+    )  # fmt: skip
+
+
+def _is_untold(difference: Difference) -> bool:
+    """Whether a difference of usage moves money that its usage does not tell."""
+    quiet = HARMLESS | {Reason.TIER}
+    return difference.amount_nanos is None and difference.reason not in quiet
 
 
 def _differs(theirs: Sum, ours: Sum) -> bool:
     if theirs.calls is not None and theirs.calls != (ours.calls or 0):
         return True
-    if any(ours.quantities.get(unit, 0) != q for unit, q in theirs.quantities.items()):
+    if excess(theirs, ours):
         return True
     return bool(theirs.tiers) and theirs.tiers != ours.tiers
 
@@ -313,18 +321,17 @@ def _at_boundaries(
     apart: list[tuple[Place, Sum, Sum]],
 ) -> tuple[list[tuple[Difference, Difference]], list[tuple[Place, Sum, Sum]]]:
     """Split off neighbours whose differences cancel: the same calls on the other side."""
-    by_place = {place: (theirs, ours) for place, theirs, ours in apart}
+    by_start = {(place[0][0], place[1]): (place, theirs, ours) for place, theirs, ours in apart}
     paired: set[Place] = set()
     found = []
     for place, theirs, ours in apart:
         (_, end_us), model = place
-        after = next(
-            (p for p in by_place if p[0][0] == end_us and p[1] == model and p not in paired), None
-        )
-        if place in paired or after is None:
+        follows = by_start.get((end_us, model))
+        if place in paired or follows is None or follows[0] in paired:
             continue
-        here, there = _excess(theirs, ours), _excess(*by_place[after])
-        cancels = all(there.get(unit, 0) == -excess for unit, excess in here.items())
+        after, *sums = follows
+        here, there = _excess(theirs, ours), _excess(*sums)
+        cancels = all(there.get(unit, 0) == -more for unit, more in here.items())
         if any(here.values()) and cancels and set(there) <= set(here):
             paired |= {place, after}
             found.append((_bounded(place, here), _bounded(after, there)))
@@ -349,9 +356,8 @@ def _merged(differences: list[Difference]) -> list[Difference]:
 
 
 def _excess(theirs: Sum, ours: Sum) -> dict[str, Quantity]:
-    units = {u: q - ours.quantities.get(u, 0) for u, q in theirs.quantities.items()}
     calls = {} if theirs.calls is None else {"": theirs.calls - (ours.calls or 0)}
-    return {**units, **calls}
+    return {**excess(theirs, ours), **calls}
 
 
 def _bounded(place: Place, excess: Mapping[str, Quantity]) -> Difference:
@@ -380,32 +386,3 @@ def _is_within(difference: Difference, place: Place) -> bool:
 
 def _in_order(place: Place) -> tuple[Interval, str]:
     return place[0], place[1] or ""
-
-
-def _totals(counted: "_Side | None", charged: "_Side | None", clock: Clock) -> tuple[Total, ...]:
-    totals: list[Total] = []
-    if counted:
-        ours = list(counted.recorded.sums(clock).values())
-        calls = [each.calls for each in counted.theirs.values()]
-        known = None if any(c is None for c in calls) else sum(c for c in calls if c)
-        totals.append(Total("calls", known, sum(each.calls or 0 for each in ours)))
-        units = dict.fromkeys(u for each in counted.theirs.values() for u in each.quantities)
-        for unit in units:
-            theirs: Quantity = sum(
-                (each.quantities.get(unit, 0) for each in counted.theirs.values()), start=0
-            )
-            mine: Quantity = sum((each.quantities.get(unit, 0) for each in ours), start=0)
-            totals.append(Total(unit, theirs, mine))
-    if charged:
-        ours = list(charged.recorded.sums(clock).values())
-        both = [*charged.theirs.values(), *ours]
-        for currency in sorted({c for each in both for c in each.nanos}):
-            totals.append(
-                Total(
-                    currency,
-                    sum(each.nanos.get(currency, 0) for each in charged.theirs.values()),
-                    sum(each.nanos.get(currency, 0) for each in ours),
-                    is_money=True,
-                )
-            )
-    return tuple(totals)

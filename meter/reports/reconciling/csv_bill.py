@@ -41,6 +41,7 @@ NAMES = {
 
 _KNOWN = {name: ours for ours, names in NAMES.items() for name in names.split()}
 _UNIT_COLUMNS = ("input_tokens", "cache_read_tokens", "output_tokens")
+_MINUTE_US = 60_000_000
 _SIGNS = re.compile(r"[,\s$¥€￥]")
 
 
@@ -65,7 +66,7 @@ def read_csv(
     places = _places(header, columns, name)
     amounts: list[Decimal] = []
     rows = tuple(_rows(reader, places, name, tz, currency, amounts))
-    return Bill(name, rows, smallest_step(amounts) if amounts else 1)
+    return Bill(name, rows, smallest_step(amounts))
 
 
 def _dialect(lines: TextIO) -> type[csv.Dialect] | csv.Dialect:
@@ -172,12 +173,17 @@ def _count(text: str, where: str) -> int | None:
 def _interval(text: str, until: str, where: str, tz: str) -> tuple[int, int]:
     start_us, is_day = _moment(text, where, tz)
     if until:
-        return start_us, _moment(until, where, tz)[0]
+        return start_us, _end(_moment(until, where, tz)[0])
     if is_day:
         end_us = Window(Span.DAY, tz).bounds(start_us)[1]
         assert end_us is not None
         return start_us, end_us
     return start_us, start_us
+
+
+def _end(at_us: int) -> int:
+    """Return the first moment after an interval: 23:59:59 is its last second."""
+    return at_us + -at_us % _MINUTE_US if at_us % _MINUTE_US >= 59_000_000 else at_us
 
 
 def _moment(text: str, where: str, tz: str) -> tuple[int, bool]:

@@ -13,7 +13,7 @@ from meter.core.ports import PriceSource
 from meter.core.usage import Usage
 from meter.errors import UnitError
 from meter.reports.reconciling.differences import SENTENCES, Difference, Reason
-from meter.reports.reconciling.recorded import Place, Seen, Sum
+from meter.reports.reconciling.recorded import Place, Seen, Sum, excess
 from meter.reports.rerating import owed_by
 
 _INPUT_INSIDE = ("cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens",
@@ -36,11 +36,11 @@ class Explaining:
 
         `calls` are ours of the place, all of them.
         """
-        excess = _less(theirs.quantities, ours.quantities)
+        apart = excess(theirs, ours)
         more = None if theirs.calls is None else theirs.calls - (ours.calls or 0)
-        if not excess and not more:
+        if not apart and not more:
             return self._other_tier(place, theirs, ours)
-        case = _Case(place, more, excess, calls)
+        case = _Case(place, more, apart, calls)
         for reason in (
             self._unsettled, self._twice, self._dropped, self._cached, self._estimated,
             self._unseen, self._unbilled,
@@ -48,7 +48,7 @@ class Explaining:
             found = reason(case)
             if found is not None:
                 return found
-        return self._said(case, Reason.TOKENS, self._value(case, case.excess))
+        return self._said(case, Reason.TOKENS, self._moved(case))
 
     def money(
         self,
@@ -143,7 +143,8 @@ class Explaining:
     def _unbilled(self, case: "_Case") -> Difference | None:
         if not (case.more or 0) < 0 and not (case.more is None and case.is_less):
             return None
-        value = self._value(case, {unit: -q for unit, q in case.excess.items()})
+        lost = {unit: -q for unit, q in case.excess.items()}
+        value = case.cost_of_all if case.is_all(lost) else self._value(case, lost)
         return self._said(case, Reason.NOT_BILLED, None if value is None else -value)
 
     def _other_tier(self, place: Place, theirs: Sum, ours: Sum) -> Difference | None:
@@ -165,23 +166,37 @@ class Explaining:
         )  # fmt: skip
 
     def _value(self, case: "_Case", quantities: Mapping[str, Quantity]) -> int | None:
-        """Return what usage would cost by our prices, None when that cannot be told."""
-        used = _as_usage(quantities)
-        (start_us, _), model = case.place
-        if used is None or model is None:
-            return None
-        card = owed_by(self._prices, self._provider, model, start_us)
-        return rating.rate(used, card, at_us=start_us).amount_nanos
+        """Return what usage of the calls that one side has more costs by our prices.
+
+        It is taken to be spread evenly over them, one where their number is not told: a price
+        that rises with the input is of a call, not of a sum. None when it cannot be told.
+        """
+        return self._priced(case.place, quantities, abs(case.more or 1))
 
     def _moved(self, case: "_Case") -> int | None:
         """Return what a change of counts costs: the sum of our calls with it, less without."""
-        total: dict[str, Quantity] = {}
-        for seen in case.calls:
-            for unit, quantity in (seen.usage or {}).items():
-                total[unit] = total.get(unit, 0) + quantity
-        before = self._value(case, total)
-        after = self._value(case, _plus(total, case.excess))
+        calls = max(1, sum(seen.is_consumption for seen in case.calls))
+        before = self._priced(case.place, case.total, calls)
+        after = self._priced(case.place, _plus(case.total, case.excess), calls)
         return None if before is None or after is None else after - before
+
+    def _priced(self, place: Place, quantities: Mapping[str, Quantity], calls: int) -> int | None:
+        (start_us, _), model = place
+        if model is None:
+            return None
+        card = owed_by(self._prices, self._provider, model, start_us)
+        each = {unit: quantity // calls for unit, quantity in quantities.items()}
+        rest = {unit: q - (calls - 1) * each[unit] for unit, q in quantities.items()}
+        total = 0
+        for number, share in ((calls - 1, each), (1, rest)):
+            used = _as_usage(share)
+            if used is None and number:
+                return None
+            nanos = rating.rate(used, card, at_us=start_us).amount_nanos if used else 0
+            if nanos is None:
+                return None
+            total += number * nanos
+        return total
 
     # Money
 
@@ -245,14 +260,25 @@ class _Case:
         self.more = more
         self.excess = excess
         self.calls = calls
+        self.total: dict[str, Quantity] = {}
+        for seen in calls:
+            self.total = _plus(self.total, seen.usage or {})
         self.is_more = all(quantity >= 0 for quantity in excess.values())
         self.is_less = all(quantity <= 0 for quantity in excess.values())
 
+    @property
+    def cost_of_all(self) -> int | None:
+        """Return what our calls of the place cost, None where a price or one currency lacks."""
+        used = [seen for seen in self.calls if seen.is_consumption]
+        costs = [seen.cost_nanos for seen in used if seen.cost_nanos is not None]
+        single = len({seen.currency for seen in used}) == 1
+        return sum(costs) if single and len(costs) == len(used) else None
 
-def _less(theirs: Mapping[str, Quantity], ours: Mapping[str, Quantity]) -> dict[str, Quantity]:
-    """Return theirs less ours, for the units that they report."""
-    excess = {unit: quantity - ours.get(unit, 0) for unit, quantity in theirs.items()}
-    return {unit: quantity for unit, quantity in excess.items() if quantity}
+    def is_all(self, quantities: Mapping[str, Quantity]) -> bool:
+        """Whether quantities are those of all our calls of the place."""
+        return all(self.total.get(unit, 0) == q for unit, q in quantities.items()) and all(
+            unit in quantities for unit in ("input_tokens", "output_tokens") if self.total.get(unit)
+        )
 
 
 def _plus(some: Mapping[str, Quantity], more: Mapping[str, Quantity]) -> dict[str, Quantity]:

@@ -33,14 +33,15 @@ class _Issuer:
     read: Callable[[list[Any], str], Bill]
 
 
-_OPENAI_GROUPS = {"bucket_width": "1d", "limit": 31, "group_by": ["model", "batch"]}
+_OPENAI_DAYS: Mapping[str, Any] = {"bucket_width": "1d", "limit": 31, "group_by": ["model"]}
+_OPENAI_KINDS = ("embeddings", "moderations", "images", "audio_speeches", "audio_transcriptions")
 _ISSUERS = {
     "openai": _Issuer(
         "https://api.openai.com/v1",
         "OPENAI_ADMIN_KEY",
         {
-            "/organization/usage/completions": _OPENAI_GROUPS,
-            "/organization/usage/embeddings": {**_OPENAI_GROUPS, "group_by": ["model"]},
+            "/organization/usage/completions": {**_OPENAI_DAYS, "group_by": ["model", "batch"]},
+            **{f"/organization/usage/{kind}": _OPENAI_DAYS for kind in _OPENAI_KINDS},
             "/organization/costs": {"bucket_width": "1d", "limit": 180, "group_by": ["line_item"]},
         },
         read_openai,
@@ -83,7 +84,7 @@ def fetch_bill(kind: str, since_us: int, until_us: int, *, base_url: str | None 
             for path, question in issuer.questions.items()
             for page in _pages(client, base + path, {**question, **_span(kind, since_us, until_us)})
         ]
-    return issuer.read(pages, f"{kind}'s own figures")
+    return issuer.read(pages, f"{kind}'s own figures").within(since_us, until_us)
 
 
 def _span(kind: str, since_us: int, until_us: int) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from meter.core.money import Quantity
 from meter.core.usage import Usage
-from meter.reports.reconciling.bill import BillRow
+from meter.reports.reconciling.bill import BillRow, Interval
 from meter.reports.reconciling.differences import SENTENCES, Difference, Reason, Total
-from meter.reports.reconciling.recorded import Interval, Seen
+from meter.reports.reconciling.recorded import Seen
 
 _SLACK_US = 60_000_000
 

@@ -14,7 +14,7 @@ from typing import Any
 from meter.core.money import Quantity
 from meter.core.units import UNITS
 from meter.errors import InputError
-from meter.reports.reconciling.bill import Bill, BillRow, nanos_of, smallest_step
+from meter.reports.reconciling.bill import Bill, BillRow, Interval, bill_of_pages, nanos_of
 
 _SECOND_US = 1_000_000
 
@@ -42,6 +42,7 @@ _OUR_UNITS_IN_LINE_ITEMS = {
     "output": "output_tokens",
     "output tokens": "output_tokens",
 }
+_OBJECT = re.compile(r"organization\.usage\.(\w+)\.result")
 _SEPARATOR = re.compile(r"[\s_]+")
 
 
@@ -51,10 +52,11 @@ def read_openai(pages: Sequence[Any], name: str) -> Bill:
     Raises: InputError naming the first thing that is not as OpenAI writes it.
     """
     amounts: list[Decimal] = []
-    rows = tuple(
-        row for page in pages for bucket in _buckets(page, name) for row in _rows(bucket, amounts)
-    )
-    return Bill(name, rows, smallest_step(amounts) if amounts else 1)
+    read = [
+        [(_interval(bucket), list(_rows(bucket, amounts))) for bucket in _buckets(page, name)]
+        for page in pages
+    ]
+    return bill_of_pages(name, read, amounts)
 
 
 def _buckets(page: Any, name: str) -> Iterator[Mapping[str, Any]]:
@@ -70,9 +72,13 @@ def _buckets(page: Any, name: str) -> Iterator[Mapping[str, Any]]:
         yield bucket
 
 
-def _rows(bucket: Mapping[str, Any], amounts: list[Decimal]) -> Iterator[BillRow]:
+def _interval(bucket: Mapping[str, Any]) -> Interval:
     start_us = bucket["start_time"] * _SECOND_US
-    end_us = int(bucket.get("end_time") or bucket["start_time"] + 86_400) * _SECOND_US
+    return start_us, int(bucket.get("end_time") or bucket["start_time"] + 86_400) * _SECOND_US
+
+
+def _rows(bucket: Mapping[str, Any], amounts: list[Decimal]) -> Iterator[BillRow]:
+    start_us, end_us = _interval(bucket)
     # Older answers call the list "result".
     for result in bucket.get("results") or bucket.get("result") or ():
         if not isinstance(result, Mapping):
@@ -99,6 +105,7 @@ def _usage_row(result: Mapping[str, Any], start_us: int, end_us: int) -> BillRow
         key=_text(result.get("api_key_id")),
         calls=calls if isinstance(calls, int) else None,
         quantities=quantities,
+        kind=_kind(result.get("object")),
     )
 
 
@@ -140,6 +147,12 @@ def _line_item(text: str | None) -> tuple[str | None, str | None, str | None]:
     if unit is None and words.replace(" ", "_") in UNITS:
         unit = words.replace(" ", "_")
     return model.strip() or None, unit, tier
+
+
+def _kind(given: Any) -> str | None:
+    """Return the kind of usage of a result: "organization.usage.images.result" is of images."""
+    found = _OBJECT.fullmatch(given) if isinstance(given, str) else None
+    return found[1] if found else None
 
 
 def _tier(given: Any) -> str | None:

@@ -98,6 +98,25 @@ def test_amounts_are_taken_to_be_written_to_the_cent_at_least():
     assert smallest_step([Decimal("1e-17")]) == 1
 
 
+def test_an_interval_that_ends_with_its_last_second_ends_with_the_day(tmp_path):
+    text = "start,end,cost\n2026-11-01 00:00:00,2026-11-01 23:59:59,1\n"
+    path = written(tmp_path, "bill.csv", text)
+    (row,) = read_bill("csv", [path], currency="USD").rows
+    assert (row.start_us, row.end_us) == (NOVEMBER_US, NOVEMBER_US + 86_400_000_000)
+
+
+def test_buckets_of_two_widths_in_one_bill_are_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    start = NOVEMBER_US // 1_000_000
+    result = {"model": "gpt-4o", "input_tokens": 5, "num_model_requests": 1}
+    data = [{"start_time": start, "end_time": start + width, "results": [result]}
+            for width in (3600, 86_400)]  # fmt: skip
+    written(tmp_path, "usage.json", {"object": "page", "data": data})
+    assert run(["reconcile", "openai", "usage.json"]) == 2
+    told = capsys.readouterr().err
+    assert "2026-11-01 00:00:00 to 2026-11-01 01:00:00" in told and told.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("kind", "content", "told"),
     [

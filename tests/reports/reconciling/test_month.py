@@ -4,6 +4,7 @@ import copy
 import json
 import random
 import shutil
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -307,3 +308,140 @@ def test_traffic_of_another_key_is_outside(bill, capsys):
     found = only(answer)
     assert (found["reason"], found["calls"]) == ("outside", 1)
     assert "key_theirs" in found["sentence"]
+
+
+def without_day(books: Books, number: int) -> list[Served]:
+    """Let the provider serve nothing on one day of the month; return what it forgot."""
+    gone = [each for each in books.calls if int(each.at - NOVEMBER) // DAY == number]
+    books.calls = [each for each in books.calls if each not in gone]
+    return gone
+
+
+def owed(calls: list[Served]) -> Decimal:
+    return sum((each.price(PRICES) for each in calls), Decimal(0))
+
+
+@pytest.mark.parametrize("most_named", [100, 3])
+@pytest.mark.parametrize("are_listed", [True, False])
+def test_a_day_of_which_they_bill_nothing_is_told(
+    bill, capsys, monkeypatch, most_named, are_listed
+):
+    monkeypatch.setattr("meter.reports.reconciling.comparing._MOST_NAMED", most_named)
+    gone = without_day(bill.books, 9)
+    assert len({each.model for each in gone}) == 3
+    usage, costs = bill.books.usage(DAY), bill.books.costs()
+    if are_listed:
+        start = NOVEMBER + 9 * DAY
+        empty = {"object": "bucket", "start_time": start, "end_time": start + DAY, "results": []}
+        for page in (usage, costs):
+            page["data"].append(empty)
+    files = bill.write("usage.json", usage), bill.write("costs.json", costs)
+    for chosen in (files, files[:1], files[1:]):
+        status, answer = ask(capsys, "openai", *chosen)
+        found = [each for each in answer["differences"] if each["reason"] != "rounding"]
+        assert (status, {each["reason"] for each in found}) == (1, {"not_billed"})
+        assert {(each["since"], each["until"]) for each in found} == {
+            ("2026-11-10 00:00:00+00:00", "2026-11-11 00:00:00+00:00")
+        }
+        assert len(found) == 3
+        if files[0] in chosen:
+            assert sum(each["calls"] for each in found) == -len(gone)
+        assert abs(sum(Decimal(each["amount"]) for each in found) + owed(gone)) < Decimal("1e-6")
+
+
+def test_the_first_and_last_day_are_told_if_the_bill_is_said_to_be_of_them(bill, capsys):
+    gone = [*without_day(bill.books, 0), *without_day(bill.books, 29)]
+    status, _ = ask(capsys, "openai", *bill.pages(DAY))
+    assert status == 0
+    whole = ("--since", "2026-11-01", "--until", "2026-12-01")
+    status, answer = ask(capsys, "openai", *bill.pages(DAY), *whole)
+    found = [each for each in answer["differences"] if each["reason"] != "rounding"]
+    assert (status, {each["reason"] for each in found}) == (1, {"not_billed"})
+    assert sum(each["calls"] for each in found) == -len(gone)
+
+
+def test_a_call_that_they_date_a_day_late_is_told_on_both_days(bill, capsys):
+    number = next(n for n, each in enumerate(bill.books.calls) if each.at > NOVEMBER + 20 * DAY)
+    late = bill.books.calls[number]
+    bill.books.calls[number] = replace(late, at=late.at + 2.2 * DAY)
+    _, answer = ask(capsys, "openai", *bill.pages(), "--tolerance", "0.0001")
+    found = {each["reason"]: each for each in answer["differences"] if each["reason"] != "rounding"}
+    assert set(found) == {"not_billed", "not_seen"}
+    assert {each["calls"] for each in found.values()} == {-1, 1}
+    assert sum(Decimal(each["amount"]) for each in found.values()) == 0
+
+
+def test_other_counts_are_told_with_their_money_and_not_as_another_price(bill, capsys):
+    gone = bill.books.forget(100)
+    bill.books.add(replace(gone, id="chatcmpl-x", input=gone.input - 50, output=gone.output + 7))
+    status, answer = ask(capsys, "openai", *bill.pages(), "--tolerance", "0.000001")
+    found = only(answer)
+    assert (status, found["reason"]) == (1, "tokens")
+    assert found["quantities"] == {"input_tokens": -50, "output_tokens": 7}
+    given, _, taken = (Decimal(text) for text in PRICES[gone.model])
+    assert Decimal(found["amount"]) == (7 * taken - 50 * given) / 1_000_000
+
+
+def test_a_clock_that_is_off_hides_neither_a_lost_call_nor_a_strange_one(bill, capsys):
+    bill.books.ahead_s = -180
+    bill.books.forget(100)
+    bill.books.add(Served("chatcmpl-x", NOVEMBER + 5 * DAY, "gpt-4o-2024-08-06", 100_000, 0, 100))
+    _, answer = ask(capsys, "openai", *bill.pages(), "--tolerance", "0.0001")
+    reasons = sorted(each["reason"] for each in answer["differences"])
+    assert [each for each in reasons if each != "rounding"] == ["clock", "not_billed", "not_seen"]
+
+
+def test_a_price_that_rises_with_the_input_is_that_of_each_call_that_was_not_seen(bill, capsys):
+    bill.books.prices["gpt-5.4-2026-03-05"] = ("2.50", "0.25", "15")
+    for number in range(4):
+        at = NOVEMBER + 5 * DAY + number
+        bill.books.add(Served(f"chatcmpl-{at}", at, "gpt-5.4-2026-03-05", 100_001, 0, 10))
+    _, answer = ask(capsys, "openai", *bill.pages(), "--tolerance", "0.0001")
+    # 400,004 × 2.50 USD / 10⁶ + 40 × 15 USD / 10⁶; above 272,000 tokens a call costs twice that.
+    assert (only(answer)["amount"], only(answer)["calls"]) == ("1.00061", 4)
+
+
+def test_what_a_page_of_usage_does_not_count_is_not_missed_there(bill, capsys, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("meter.pipeline.now_us", clock)
+    clock.at = NOVEMBER + 3 * DAY
+    form = (
+        b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-1\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="response_format"\r\n\r\nverbose_json\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp3"\r\n\r\n'
+        b"abc\r\n--x--\r\n"
+    )
+    with Meter() as meter:
+        opened = meter.pipeline.open_call(
+            dialect_named("openai"), method="POST", path="/v1/audio/transcriptions",
+            content_type="multipart/form-data; boundary=x", body=form,
+            attribution=Attribution("alice"),
+        )  # fmt: skip
+        opened.estimate()
+        assert opened.judge(opened.reserve().result()) is None
+        opened.start(200, {"content-type": "application/json"})
+        opened.feed(b'{"task":"transcribe","duration":27.45,"text":"Hi.","segments":[]}')
+        opened.finish()
+        opened.close(Outcome.COMPLETED).result()
+    usage = bill.write("usage.json", bill.books.usage(HOUR))
+    status, answer = ask(capsys, "openai", usage)
+    assert status == 0 and answer["totals"][0]["ours"] == CALLS
+
+    heard = {"object": "organization.usage.audio_transcriptions.result", "model": "whisper-1",
+             "seconds": 28, "num_model_requests": 1}  # fmt: skip
+    start = NOVEMBER + 3 * DAY
+    bucket = {"start_time": start, "end_time": start + DAY, "results": [heard]}
+    sound = bill.write("sound.json", {"object": "page", "data": [bucket]})
+    status, answer = ask(capsys, "openai", sound)
+    assert (status, answer["differences"]) == (0, [])
+    heard["num_model_requests"], heard["seconds"] = 2, 90
+    sound = bill.write("sound.json", {"object": "page", "data": [bucket]})
+    status, answer = ask(capsys, "openai", sound, "--tolerance", "0.0001")
+    assert (status, only(answer)["reason"]) == (1, "not_seen")
+
+
+def test_a_fee_among_rows_of_single_calls_is_told(bill, capsys):
+    text = bill.books.export() + ",2026-11-12T00:00:00+00:00,,,,,2.5\n"
+    words = ("--provider", "openai", "--currency", "USD")
+    status, answer = ask(capsys, "csv", bill.write("export.csv", text), *words)
+    assert (status, only(answer)["reason"], only(answer)["amount"]) == (1, "not_seen", "2.5")
