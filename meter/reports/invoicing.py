@@ -89,6 +89,8 @@ class Invoicing:
             if standing:
                 drafts = [draft for draft in drafts if draft.currency in wanted]
             if not drafts and not standing:
+                if self.ledger.invoices.listed(subject=subject) != known:
+                    continue  # Somebody else has billed it meanwhile.
                 raise InputError(
                     f"found nothing to bill {subject!r} for {period.name}, expected calls with a "
                     "price: meter usage --by subject shows who has some"
