@@ -25,6 +25,9 @@ SHEET_ROWS = 1_048_576
 
 _LONGEST_TEXT = 32_767
 _EXACT = 10**15
+_A4 = 9
+_PAGE_WIDTH = 260
+"""How many characters of columns a page shows that can still be read."""
 _WIDTHS = {
     Kind.TEXT: 18, Kind.INTEGER: 13, Kind.DECIMAL: 13, Kind.AMOUNT: 16, Kind.TIME: 24,
     Kind.UTC: 24, Kind.FLAG: 10, Kind.JSON: 28,
@@ -34,6 +37,7 @@ _WIDER = {
     "model_served": 28, "path": 28, "rate_card_id": 22, "list_card_id": 22, "billed_card_id": 22,
 }  # fmt: skip
 _NUMBERS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.AMOUNT})
+_TO_THE_RIGHT = {"align": "right", "indent": 1}
 _FORMATS = {
     Kind.INTEGER: "#,##0",
     Kind.DECIMAL: "#,##0.#########",
@@ -59,8 +63,8 @@ class XlsxWriter:
         self._sheet_rows = sheet_rows
         heading = {"bold": True, "bg_color": "#E8EAED", "bottom": 1}
         self._bold = self._book.add_format(heading)
-        self._bold_right = self._book.add_format({**heading, "align": "right"})
-        self._formats = {kind: self._book.add_format({"num_format": text})
+        self._bold_right = self._book.add_format({**heading, **_TO_THE_RIGHT})
+        self._formats = {kind: self._book.add_format({"num_format": text, **_aligned(kind)})
                          for kind, text in _FORMATS.items()}  # fmt: skip
         self._puts = _puts(tz)
         self._cells = [(self._puts[f.kind], self._formats.get(f.kind)) for f in table.fields]
@@ -103,11 +107,19 @@ class XlsxWriter:
         name = self._table.name if self._sheets == 1 else f"{self._table.name} {self._sheets}"
         self._sheet = self._book.add_worksheet(name)
         self._sheet.freeze_panes(1, 0)
+        printed = 0
         for column, field in enumerate(self._table.fields):
-            width = max(_WIDER.get(field.name, _WIDTHS[field.kind]), len(field.name) + 4)
+            usual = _WIDER.get(field.name, _WIDTHS[field.kind])
+            width = max(usual, len(self._heading(field)) + 4)
+            printed += width
             self._sheet.set_column(column, column, width)
             heading = self._bold_right if field.kind in _NUMBERS else self._bold
             self._sheet.write_string(0, column, self._heading(field), heading)
+        self._sheet.repeat_rows(0)
+        self._sheet.set_landscape()
+        self._sheet.set_paper(_A4)
+        if printed <= _PAGE_WIDTH:
+            self._sheet.fit_to_pages(1, 0)
         self._row = 1
 
     def _end_sheet(self) -> None:
@@ -129,9 +141,16 @@ class XlsxWriter:
             elif value is None:
                 self._sheet.write_blank(self._row, column, None, plain)
             else:
-                number = self._book.add_format({**style, "num_format": _FORMATS[field.kind]})
+                number = self._book.add_format(
+                    {**style, "num_format": _FORMATS[field.kind], **_aligned(field.kind)}
+                )
                 self._puts[field.kind](self._sheet, self._row, column, value, number)
         self._row += 1
+
+
+def _aligned(kind: Kind) -> dict[str, Any]:
+    """Return how cells stand: numbers right, with room before the next column; times left."""
+    return _TO_THE_RIGHT if kind in _NUMBERS else {"align": "left"}
 
 
 def open_writer(
