@@ -23,10 +23,10 @@ import msgspec
 from meter.clock import now_us
 from meter.core.ports import Answer
 from meter.gateway import headers
+from meter.gateway.allowing import may_use
 from meter.gateway.http.errors import UpstreamError
 from meter.gateway.rejections import Rejected
 from meter.gateway.requests import EPHEMERAL, Request
-from meter.gateway.routing import may_use
 from meter.gateway.services import Services
 from meter.gateway.upstreams import Upstream
 from meter.providers.foreign import JSONObject, decoded, encoded, label, mapping, whole

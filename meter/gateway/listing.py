@@ -14,11 +14,11 @@ from meter.core.money import nanos_to_text
 from meter.core.ports import Answer
 from meter.core.rates import STANDARD, RateCard
 from meter.gateway import headers
+from meter.gateway.allowing import may_use
 from meter.gateway.attributing import attribution_of
 from meter.gateway.http.errors import UpstreamError
 from meter.gateway.rejections import Rejected
 from meter.gateway.requests import Request
-from meter.gateway.routing import may_use
 from meter.gateway.services import Services
 from meter.gateway.upstreams import Upstream
 from meter.providers.foreign import JSONObject, decoded, encoded, label, mapping, objects

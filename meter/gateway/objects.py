@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
+from meter.gateway.rejections import Rejected
 from meter.providers.dialect import plain_path
 from meter.providers.foreign import JSONObject, decoded, label, mapping, objects
 from meter.providers.provider import Shape
@@ -229,11 +230,20 @@ def references_in(body: bytes, request: JSONObject) -> set[Named]:
 
 
 def references_in_lines(lines: Iterable[bytes]) -> set[Named]:
-    """Return the stored objects that some lines of a batch's input file name in their requests."""
+    """Return the stored objects that some lines of a batch's input file name in their requests.
+
+    Raises: Rejected for a line that may name some and cannot be read as the upstream might.
+    """
     named: set[Named] = set()
     for line in lines:
-        if _MAY_REFER.search(line) is not None:
-            named |= set(_references(mapping(decoded(line)[0])))
+        if _MAY_REFER.search(line) is None:
+            continue
+        request, fault = decoded(line)
+        if fault is not None:
+            raise Rejected(
+                400, "invalid_value", f"the batch's requests cannot be looked through: {fault}"
+            )
+        named |= set(_references(mapping(request)))
     return named
 
 

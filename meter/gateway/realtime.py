@@ -35,12 +35,12 @@ from meter.core.call import Basis, Outcome
 from meter.core.usage import Usage
 from meter.errors import StoreError
 from meter.gateway import headers
+from meter.gateway.allowing import may_use
 from meter.gateway.attributing import attribution_of
 from meter.gateway.client_secrets import opened_with, ticket_of
 from meter.gateway.line import Receive, Send
 from meter.gateway.rejections import Rejected, answer_to
 from meter.gateway.requests import EPHEMERAL, Request, read_request
-from meter.gateway.routing import may_use
 from meter.gateway.services import Services
 from meter.gateway.upstreams import Upstream
 from meter.gateway.waiting import AWAY, reason_of, wait

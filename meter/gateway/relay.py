@@ -15,6 +15,7 @@ from uuid import UUID
 from meter.core.call import Bound, Outcome
 from meter.errors import StoreError
 from meter.gateway import headers
+from meter.gateway.allowing import BATCHES, is_limited
 from meter.gateway.attributing import attribution_of
 from meter.gateway.bounding import Unbounded
 from meter.gateway.http.connection import Response
@@ -183,14 +184,15 @@ class Relay:
         self._place = await services.tenants.check(
             self._key, request, call.reading, self._body, upstream
         )
-        if self._place is not None and call.reading.endpoint == "batches":
+        if call.reading.endpoint == BATCHES:
             await self._check_lines(call.reading.request.get("input_file_id"))
         return call
 
     async def _check_lines(self, file: Any) -> None:
-        """Look through a batch's input file for what others own. Raises: Rejected."""
+        """Look through a batch's input file for what its key may not use. Raises: Rejected."""
         services, upstream = self._services, self.upstream
-        if not isinstance(file, str) or not file or upstream is None:
+        is_asked = self._place is not None or is_limited(self._key)
+        if not is_asked or not isinstance(file, str) or not file or upstream is None:
             return
         lines = services.bounding.lines_of(upstream, file)
         try:

@@ -19,6 +19,7 @@ from typing import Final
 
 from meter.clock import now_us
 from meter.core.reading import Reading
+from meter.gateway.allowing import check_requests, is_limited
 from meter.gateway.objects import (
     FAMILIES,
     MODELS,
@@ -86,11 +87,18 @@ class Tenants:
     ) -> None:
         """Look through the requests in a batch's input file.
 
-        Raises: Rejected (404) when one names an object that is not the subject's.
+        Raises: Rejected (404) when one names an object that is not the subject's, and as
+        `check_requests` does where the key is limited.
         """
         loop = asyncio.get_running_loop()
+
+        def named_in(some: list[bytes]) -> set[Named]:
+            if is_limited(key):
+                check_requests(key, upstream.dialect, some)
+            return set() if self.is_shared else references_in_lines(some)
+
         async for some in lines:
-            named = await loop.run_in_executor(self._threads, references_in_lines, some)
+            named = await loop.run_in_executor(self._threads, named_in, some)
             await self._require(key, upstream, named)
 
     async def _require(self, key: Key, upstream: Upstream, named: Iterable[Named]) -> None:

@@ -22,10 +22,13 @@ _RECORDS = re.compile(
     r"(?:/[^/:]+)?$",
     re.IGNORECASE,
 )
-# How long a cache lives is changed, a batch of Google's ended.
+# How long a cache lives is changed, a batch of Anthropic's or Google's ended.
 _CHANGED = {
     "PATCH": re.compile(r"/cachedContents/[^/:]+$", re.IGNORECASE),
-    "POST": re.compile(r"/v1(?:beta|alpha)?/batches/[^/:]+:cancel$", re.IGNORECASE),
+    "POST": re.compile(
+        r"/v1(?:beta|alpha)?/batches/[^/:]+:cancel$|/v1/messages/batches/[^/]+/cancel$",
+        re.IGNORECASE,
+    ),
 }
 _COUNTING = re.compile(
     r"/v1/messages/count_tokens$|:(?:count|compute)Tokens$|/responses/input_tokens$"

@@ -240,6 +240,41 @@ def test_a_batch_cannot_name_what_belongs_to_another(alice, bob, account, place)
     assert bob.ask("POST", "batches", **wanted).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("family", "line"),
+    [
+        ("responses", '{"body": {"previous_response_id": "?"}}'),
+        ("responses", r'{"body": {"previous\u005fresponse\u005fi\u0064": "?"}}'),
+        ("conversations", '{"body": {"conversation": {"id": "?"}}}'),
+        ("vector_stores", '{"body": {"tools": [{"vector_store_ids": ["?"]}]}}'),
+        ("containers", '{"body": {"tools": [{"container": "?"}]}}'),
+        ("files", '\ufeff{"body": {"messages": [{"content": [{"file": {"file_id": "?"}}]}]}}'),
+        ("files", '{"body": {"x": NaN, "file_id": "?"}}'),
+        ("models", '{"body": {"model": "?"}}'),
+    ],
+)
+def test_no_request_of_a_batch_names_what_belongs_to_another(alice, bob, account, family, line):
+    if family == "models":
+        job = alice.make("fine_tuning/jobs")
+        account.objects[job]["fine_tuned_model"] = name = "ft:gpt-4o-mini:org::1"
+        alice.ask("GET", f"fine_tuning/jobs/{job}")
+    else:
+        name = alice.make(family)
+    file = bob.make("files")
+    account.objects[file]["_events"] = b"{}\n" + line.replace("?", name).encode() + b"\n"
+    answer = bob.ask("POST", "batches", input_file_id=file, endpoint="/v1/responses")
+    assert answer.status_code == 404 and name in answer.text
+
+
+@pytest.mark.parametrize("between", ["\r", "\u2028", " "])
+def test_a_line_that_names_objects_and_cannot_be_read_is_refused(alice, bob, account, between):
+    name, file = alice.make("files"), bob.make("files")
+    lines = ['{"body": {}}', json.dumps({"body": {"file_id": name}})]
+    account.objects[file]["_events"] = between.join(lines).encode()
+    answer = bob.ask("POST", "batches", input_file_id=file, endpoint="/v1/responses")
+    assert answer.status_code == 400 and "looked through" in answer.text
+
+
 def test_a_batch_whose_file_cannot_be_read_is_told_why(bob, account):
     file = bob.make("files")
     del account.objects[file]
