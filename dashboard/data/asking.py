@@ -28,18 +28,12 @@ from meter.reports.charging import Book
 from meter.store.reads import UsageRow
 
 LedgerError = MeterError
-
-
 """What goes wrong in here, in one sentence for a person."""
 
 REFRESH_SECONDS = 10
-
-
 """How old an answer may be."""
 
 KEY_SECONDS = 5
-
-
 """How long a revoked key may still look."""
 
 
@@ -91,8 +85,6 @@ def opened(url: str) -> Meter:
 
 
 _OPEN: list[Meter] = []
-
-
 """What `close` closes."""
 
 

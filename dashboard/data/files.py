@@ -33,8 +33,6 @@ GROUPS = ("day", "subject", "model", "provider", "endpoint", "key", "outcome", "
 
 
 MOST_EXPORTED = 200_000
-
-
 """More calls than this are for the command line, which streams them."""
 
 

@@ -61,6 +61,7 @@ from meter.store.schema import (
     usage_key_days,
     usage_subject_days,
     usage_subject_hours,
+    usage_subject_model_months,
     usage_subject_months,
     usage_subject_plain_days,
     usage_tag_days,
@@ -127,6 +128,11 @@ class Rollup:
         return start_us, start_us + self.step_us
 
     @property
+    def longest_us(self) -> int:
+        """Return how long its intervals are at most."""
+        return self.step_us or 31 * DAY_US
+
+    @property
     def is_by_tag(self) -> bool:
         """Whether a call counts in it once for each of its tags."""
         return self.table is usage_tag_days
@@ -137,17 +143,18 @@ _WHO: Final = (
     ("model_served", "model_served"),
 )  # fmt: skip
 
+_SUBJECT_AND_MODEL: Final = (
+    ("subject", "subject"), ("provider", "provider"), ("model", "model"),
+    ("model_served", "model_served"),
+)  # fmt: skip
+
 ROLLUPS: Final = (
     Rollup(usage_days, DAY_US, _WHO, finer=usage_hours),
     Rollup(usage_hours, HOUR_US, _WHO),
     Rollup(usage_subject_months, None, (("subject", "subject"),), finer=usage_subject_hours),
     Rollup(usage_subject_plain_days, DAY_US, (("subject", "subject"),), finer=usage_subject_hours),
-    Rollup(
-        usage_subject_days,
-        DAY_US,
-        (("subject", "subject"), ("provider", "provider"), ("model", "model"),
-         ("model_served", "model_served")),
-    ),
+    Rollup(usage_subject_model_months, None, _SUBJECT_AND_MODEL, finer=usage_subject_days),
+    Rollup(usage_subject_days, DAY_US, _SUBJECT_AND_MODEL),
     Rollup(usage_subject_hours, HOUR_US, (("subject", "subject"),)),
     Rollup(
         usage_key_days,

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from meter.store.types import Id
 
-HEAD_REVISION = "0013"
+HEAD_REVISION = "0014"
 """The migration that this release's code is written for (a test compares it with the folder)."""
 
 metadata = MetaData(
@@ -608,6 +608,11 @@ usage_subject_plain_days = _rollup("usage_subject_plain_days", "subject")
 usage_subject_months = _rollup("usage_subject_months", "subject")
 """Sums of each month UTC by subject."""
 
+usage_subject_model_months = _rollup(
+    "usage_subject_model_months", "subject", "provider", "model", "model_served"
+)
+"""Sums of each month UTC by subject, provider and models."""
+
 usage_key_days = _rollup("usage_key_days", "key_id", "subject", "model")
 """Sums of each day UTC by key, subject and model."""
 
@@ -618,7 +623,8 @@ rollups = {
     table.name: table
     for table in (
         usage_days, usage_hours, usage_subject_months, usage_subject_plain_days,
-        usage_subject_days, usage_subject_hours, usage_key_days, usage_tag_days,
+        usage_subject_model_months, usage_subject_days, usage_subject_hours, usage_key_days,
+        usage_tag_days,
     )
 }  # fmt: skip
 """Every table of sums, by its name."""

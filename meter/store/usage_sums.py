@@ -286,7 +286,10 @@ def _taken_off(found: Found) -> Found:
 
 
 def _rollups_for(question: _Question, span: tuple[int, int]) -> Iterator[Rollup]:
-    """Yield the rollups whose keys and intervals answer the question, the one to prefer first."""
+    """Yield the rollups whose keys and intervals answer the question, the one to prefer first.
+
+    Each has shorter intervals than the one before.
+    """
     tags = {name for name in question.by if name.startswith(TAG)}
     if "tag" in question.filters:
         tags.add(TAG + question.filters["tag"].partition("=")[0])
@@ -295,7 +298,10 @@ def _rollups_for(question: _Question, span: tuple[int, int]) -> Iterator[Rollup]
     if "subjects" in question.filters:
         names.add("subject")
     windows = [Window(TIMES[name], question.tz) for name in question.by if name in TIMES]
+    shortest_us = _EVER_US
     for rollup in ROLLUPS:
+        if rollup.longest_us >= shortest_us:
+            continue
         keys = {name for name, _ in rollup.keys} | {"currency"}
         if rollup.is_by_tag:
             if len(tags) != 1 or not names <= {"model", "currency"} or "model" in question.filters:
@@ -306,6 +312,7 @@ def _rollups_for(question: _Question, span: tuple[int, int]) -> Iterator[Rollup]
             # A filter finds a model under either of its names.
             continue
         if all(_fits(window, span, rollup) for window in windows):
+            shortest_us = rollup.longest_us
             yield rollup
 
 

@@ -14,18 +14,23 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, func, inspect, select, text
 
+from meter.core.call import Attribution
 from meter.errors import SchemaMismatch
 from meter.resources import alembic_ini, migrations_folder
+from meter.store import rollups
+from meter.store.checking import check
 from meter.store.engine import open_engine, write_connection
 from meter.store.ledger_store import LedgerStore
 from meter.store.migrating import current_revision, head_revision, require_current, upgrade
 from meter.store.schema import REST, metadata
-from tests.store.examples import CARD, an_event
+from meter.store.schema import rollups as rollups_by_name
+from tests.store.examples import CARD, NOON_US, a_call, an_event
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 60
+USERS = [Attribution(name, (("team", "search"),)) for name in ("alice", "bob", "carol")]
 
 
 def described(engine: Engine) -> dict[str, Any]:
@@ -103,6 +108,28 @@ def test_a_migration_can_be_undone(database_url: str) -> None:
     assert inspect(engine).get_table_names() == ["alembic_version"]
     upgrade(database_url)
     require_current(engine)
+    engine.dispose()
+
+
+def test_the_sums_that_migrations_make_are_those_of_folding(ledger_url: str) -> None:
+    engine = open_engine(ledger_url, durability="process")
+    store = LedgerStore(engine)
+    for number in range(1, 40):
+        started_us = NOON_US + number * 30 * 3_600_000_000
+        call = a_call(number, started_us=started_us, attribution=USERS[number % 3])
+        store.settle(an_event(call), CARD).result(WAIT_S)
+    assert store.close(WAIT_S)
+    assert rollups.fold(engine) == 39
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    with write_connection(engine) as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0011")
+    upgrade(ledger_url)
+    assert list(check(engine)) == []
+    with engine.connect() as connection:
+        for table in rollups_by_name.values():
+            assert connection.execute(select(func.sum(table.c.calls))).scalar_one() == 39
     engine.dispose()
 
 

@@ -222,6 +222,22 @@ def test_most_of_an_interval_is_all_of_it_less_the_rest(
     assert read == tables
 
 
+def test_the_users_of_a_model_are_the_months_less_their_last_days(
+    engine: Engine, store: LedgerStore, read: list[str]
+) -> None:
+    recorded(store, events())
+    rollups.fold(engine)
+    asked: dict[str, Any] = {
+        "by": ["subject"], "since_us": NOVEMBER_US, "filters": {"model": "small"},
+        "until_us": NOVEMBER_US + int((25 * 24 + 18.25) * HOUR_US),
+    }  # fmt: skip
+    found = usage(engine, **asked)
+    assert found
+    assert found == usage(engine, **asked, rollups=False)
+    assert read[0] == "usage_subject_model_months"
+    assert set(read[1:]) <= {"usage_subject_days"}
+
+
 def test_a_rollup_is_read_where_one_answers(
     engine: Engine, store: LedgerStore, read: list[str]
 ) -> None:
@@ -234,6 +250,8 @@ def test_a_rollup_is_read_where_one_answers(
         (["subject"], "UTC", ["usage_subject_months"]),
         (["subject", "month"], "UTC", ["usage_subject_months"]),
         (["subject", "week"], "UTC", ["usage_subject_plain_days"]),
+        (["subject", "model"], "UTC", ["usage_subject_model_months"]),
+        (["subject", "model", "day"], "UTC", ["usage_subject_days"]),
         (["key"], "UTC", ["usage_key_days"]),
         (["tag:team"], "UTC", ["usage_hours", "usage_tag_days"]),
         (["day", "subject"], "Asia/Shanghai", ["usage_subject_hours"]),
