@@ -9,6 +9,7 @@ import tomllib
 from collections import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -133,7 +134,7 @@ def load_settings(
 
     Raises: ConfigError naming the setting, what was found and what was expected.
     """
-    hints = get_type_hints(Settings)
+    hints = _hints()
     names = [setting.name for setting in fields(Settings)]
     given = given_settings(environment)
     given |= {name: value for name, value in (arguments or {}).items() if value is not None}
@@ -144,11 +145,16 @@ def load_settings(
     return Settings(**given)
 
 
+@cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(Settings)
+
+
 def given_settings(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return what file and environment say, not yet checked. Raises: ConfigError."""
     environment = os.environ if environment is None else environment
     given = _from_file(environment)
-    for name, hint in get_type_hints(Settings).items():
+    for name, hint in _hints().items():
         text = environment.get(f"METER_{name.upper()}")
         if text is not None:
             given[name] = _from_text(name, text, hint)

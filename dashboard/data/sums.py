@@ -195,12 +195,12 @@ def savings(viewer: Viewer, question: Question) -> Savings | None:
     """Return what cached input has saved, None where nothing was cached."""
     if question.currency is None or not _is_cost(viewer, question):
         return None
-    zone = ZoneInfo(question.tz)
+    zone, prices = ZoneInfo(question.tz), ledger().prices
 
     def card_of(provider: str, model: str, start: str) -> RateCard | None:
         moment = datetime.fromisoformat(start)
         at = moment if moment.tzinfo else moment.replace(tzinfo=zone)
-        return ledger().prices.card_for(provider, model, microseconds(at))
+        return prices.card_for(provider, model, microseconds(at))
 
     found = saving.saving(cube(viewer, question), question.currency, card_of)
     if not found.read_nanos and not found.write_nanos:

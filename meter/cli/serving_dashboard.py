@@ -10,6 +10,7 @@ import sys
 from importlib import import_module
 
 import altair as alt
+from altair.utils.schemapi import disable_debug_mode
 from streamlit.web import cli
 
 import meter.meter
@@ -18,15 +19,22 @@ from meter.prices.book import PriceBook
 
 __all__ = ["meter"]
 
+_OBJECTS = 50_000
+
 
 def load() -> None:
     """Do once what the first visit would have to wait for."""
     frame = import_module("pandas").DataFrame({"x": [1]})
     alt.Chart(frame).mark_bar().encode(x=alt.X("x:Q")).to_dict()
     PriceBook.bundled().card_for("openai", "gpt-4o", 0)
-    # What is there now stays: the collector of cycles need not look at it again and again.
+    # Every part of a chart would be checked against Vega's schema while it is put together; the
+    # tests do that.
+    disable_debug_mode()
+    # What is there now stays: the collector of cycles need not look at it again and again, nor at
+    # the rows of an answer each time that another 700 of them are there.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_OBJECTS)
 
 
 if __name__ == "__main__":
