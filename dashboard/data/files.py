@@ -16,18 +16,11 @@ from zoneinfo import ZoneInfo
 from data.asking import Question, Viewer, book_of, ledger, require_all
 from meter.core.money import nanos_to_decimal
 from meter.core.rates import datetime_of
-from meter.exports.invoice_pdf import to_pdf
 from meter.reports.invoicing import Document
 
 EXPORTS = ("usage", "calls", "lines", "entries", "focus")
-
-
 FOCUS_VERSIONS = ("1.2", "1.3", "1.4")
-
-
 FORMATS = ("csv", "xlsx", "jsonl", "parquet")
-
-
 GROUPS = ("day", "subject", "model", "provider", "endpoint", "key", "outcome", "basis", "month",
           "week", "hour")  # fmt: skip
 
@@ -175,6 +168,9 @@ def invoice_file(view: InvoiceView, format: str, language: str) -> bytes:
     """Return an invoice as "json", as it was issued, or as "pdf"."""
     if format == "json":
         return view.document.content.encode()
+    # What sets a page takes longer to load than the rest of the dashboard.
+    from meter.exports.invoice_pdf import to_pdf
+
     return to_pdf(view.document.invoice, "zh" if language == "zh" else "en")
 
 
