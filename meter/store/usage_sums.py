@@ -62,6 +62,7 @@ _EVER_US: Final = 2**62
 _MOST_STARTS: Final = 800
 _STEPS_US: Final = {rollup.table.name: rollup.step_us for rollup in ROLLUPS}
 _CALLS: Final = len(NAMES) - len(COUNTED)
+_UNSAID: Final = (None, None, None)
 _Currencies = tuple[str | None, str | None, str | None]
 """That of the cost, of the published price and of what is billed."""
 _NO_FILTERS: Final[Mapping[str, str | None]] = MappingProxyType({})
@@ -352,7 +353,7 @@ def _table_rows(
 
     Where a table knows no tags, all calls count as without.
     """
-    made = [_of_table(question, span, *each) for each in tables]
+    made = [_of_table(question, span, *each, by_row=len(tables) > 1) for each in tables]
     statement, dimensions = made[0]
     if len(made) > 1:
         # By their bare names: to look up the columns of a union takes longer than to ask for them.
@@ -366,9 +367,18 @@ def _table_rows(
 
 
 def _of_table(
-    question: _Question, span: tuple[int, int], table: Table, interval: tuple[int, int], sign: int
+    question: _Question,
+    span: tuple[int, int],
+    table: Table,
+    interval: tuple[int, int],
+    sign: int,
+    *,
+    by_row: bool,
 ) -> tuple[Select[Any], Sequence[Dimension]]:
-    """Return the SELECT of the sums out of one table, and what its keys are."""
+    """Return the SELECT of the sums out of one table, and what its keys are.
+
+    `by_row`: of what is to be summed together with other tables, row by row.
+    """
     rows = _as_events(table, *_found_by_subject(table, interval, question.filters))
     tagged = table is usage_tag_days
     by = [name for name in question.by if not name.startswith(TAG)]
@@ -390,6 +400,9 @@ def _of_table(
         else:
             (asked,) = (name for name in question.by if name.startswith(TAG))
             condition = and_(condition, rows.c.tag_name == asked.removeprefix(TAG))
+    if by_row:
+        signed = [(rows.c[name] if sign > 0 else -rows.c[name]).label(name) for name in NAMES]
+        return select(*_labelled(columns), *currencies, *signed).where(condition), dimensions
     statement = (
         select(*_labelled(columns), *currencies, *sums_of_rollup(rows, sign))
         .where(condition)
@@ -465,6 +478,11 @@ def rows_of(found: Iterable[Found]) -> list[UsageRow]:
 def _agreeing(by_currency: dict[_Currencies, Sequence[int]]) -> dict[_Currencies, Sequence[int]]:
     """Return the sums of one group, those without a currency added to the only ones with one."""
     by_currency = {c: sums for c, sums in by_currency.items() if sums[_CALLS]}
+    if len(by_currency) == 2 and _UNSAID in by_currency:
+        # As it nearly always is: calls with a price, and some that have none.
+        unpriced = by_currency.pop(_UNSAID)
+        ((only, sums),) = by_currency.items()
+        return {only: list(map(add, sums, unpriced))}
     # Those that say most come first, so that the order of the rows makes no difference.
     for unsaid in sorted((c for c in by_currency if None in c), key=_unsaid):
         agreeing = [c for c in by_currency if c != unsaid and _agree(unsaid, c)]
