@@ -127,6 +127,12 @@ class Rollup:
         start_us = at_us // self.step_us * self.step_us
         return start_us, start_us + self.step_us
 
+    def starts(self, since_us: int, until_us: int) -> Iterator[int]:
+        """Yield where its intervals in [since, until) start; `since_us` is one of these places."""
+        while since_us < until_us:
+            yield since_us
+            since_us = self.bounds(since_us)[1]
+
     @property
     def longest_us(self) -> int:
         """Return how long its intervals are at most."""

@@ -9,7 +9,7 @@ Called by the reads.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from operator import add
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -60,7 +60,7 @@ from meter.store.summing import (
 _AT_ONCE: Final = 1000
 _EVER_US: Final = 2**62
 _MOST_STARTS: Final = 800
-_STEPS_US: Final = {rollup.table.name: rollup.step_us for rollup in ROLLUPS}
+_ROLLUP_OF: Final = {rollup.table.name: rollup for rollup in ROLLUPS}
 _CALLS: Final = len(NAMES) - len(COUNTED)
 _UNSAID: Final = (None, None, None)
 _Currencies = tuple[str | None, str | None, str | None]
@@ -422,10 +422,9 @@ def _found_by_subject(
     subjects = json.loads(filters["subjects"]) if "subjects" in filters else []
     subjects += [filters["subject"]] if "subject" in filters else []
     _, first_key, *_ = table.primary_key.columns
-    step_us = _STEPS_US.get(table.name)
-    if not subjects or first_key.name != "subject" or step_us is None:
+    if not subjects or first_key.name != "subject":
         return []
-    starts = range(interval[0], interval[1], step_us)
+    starts = list(islice(_ROLLUP_OF[table.name].starts(*interval), _MOST_STARTS + 1))
     if len(starts) > _MOST_STARTS:
         return []
     return [table.c.started_us.in_(starts), table.c.subject.in_(subjects)]

@@ -73,6 +73,10 @@ def filled(engine: Engine, store: LedgerStore) -> Engine:
          "pk_usage_subject_plain_days"),
         (lambda e: usage(e, by=["subject", "model"], **TWO_DAYS), "usage_subject_days",
          "PRIMARY KEY", "pk_usage_subject_days"),
+        # By the start of the month and the subject, both of them.
+        (lambda e: usage(e, by=["model"], **MONTH, filters={"subject": "alice"}),
+         "usage_subject_model_months", "PRIMARY KEY (started_us=? AND subject=?)",
+         "pk_usage_subject_model_months"),
         (lambda e: usage(e, by=["key"], **SPAN), "usage_key_days", "PRIMARY KEY",
          "pk_usage_key_days"),
         (lambda e: usage(e, by=["tag:team"], **SPAN), "usage_tag_days", "PRIMARY KEY",
@@ -88,7 +92,8 @@ def filled(engine: Engine, store: LedgerStore) -> Engine:
          f"{REST}_pkey"),
         (lambda e: Keys(e).find("mk-unknown"), "keys", "sqlite_autoindex_keys", "uq_keys_hash"),
     ],
-    ids=["hours", "days", "months of subjects", "days of subjects", "subjects and models", "keys",
+    ids=["hours", "days", "months of subjects", "days of subjects", "subjects and models",
+         "a subject's models", "keys",
          "tags", "calls summed", "calls listed", "calls of a subject", "one call", "a key"],
 )  # fmt: skip
 def test_rows_are_found_by_an_index(
