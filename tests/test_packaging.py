@@ -179,3 +179,13 @@ def test_an_installed_wheel_makes_its_own_database(installed: Path, tmp_path: Pa
     environment = f"import os; os.environ['METER_DATABASE_URL'] = {url!r}; "
     run_installed(installed, environment + script, *arguments)
     assert (tmp_path / "meter.db").stat().st_size > 0
+
+
+def test_nothing_has_slipped_into_the_top_level() -> None:
+    told = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {name.partition("/")[0] for name in told.stdout.split("\n") if name} == {
+        ".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "alembic.ini",
+        "benchmarks", "dashboard", "docs", "meter", "migrations", "pyproject.toml",
+        "requirements-chdb.lock", "requirements-litellm.lock", "requirements-openai1.lock",
+        "requirements-openai2.lock", "requirements.lock", "tests", "tools",
+    }  # fmt: skip
