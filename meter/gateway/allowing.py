@@ -64,7 +64,8 @@ def check_lists(key: Key, request: Request, reading: Reading, body: bytes) -> No
         return
     if reading.endpoint in (BATCHES, _MESSAGE_BATCHES):
         # Its requests run models, whatever it names beside them.
-        if reading.endpoint == BATCHES and not reading.request.get("input_file_id"):
+        file = reading.request.get("input_file_id")
+        if reading.endpoint == BATCHES and not (file and isinstance(file, str)):
             raise _unnamed()
         return
     model = reading.model or model_of(request, body)
@@ -105,18 +106,20 @@ def _check_request(key: Key, endpoint: str, body: JSONObject) -> None:
 def _check_endpoint(key: Key, endpoint: str, request: Request | None = None) -> None:
     if key.endpoints is None or endpoint in key.endpoints:
         return
-    if _of_what(endpoint, request) not in key.endpoints:
+    if _makers(endpoint, request).isdisjoint(key.endpoints):
         raise Rejected(403, "endpoint_not_allowed", f"this key may not use the endpoint {endpoint}")
 
 
-def _of_what(endpoint: str, request: Request | None) -> str:
-    """Return the endpoint that made what a call reads, changes or ends; "" for other calls."""
-    if endpoint in LOOKS:
-        return endpoint.rpartition(".")[0]
-    place = None if request is None else place_of(request.path, request.shape)
-    if endpoint != _RECORDS or place is None:
-        return ""
-    return _MADE_BY.get(place.family.name) or place.family.name.replace("/", ".")
+def _makers(endpoint: str, request: Request | None) -> set[str]:
+    """Return the endpoints that make what a call reads, removes or ends; none for other calls."""
+    is_look = endpoint in LOOKS
+    found = {endpoint.rpartition(".")[0]} if is_look else set()
+    if request is not None and (is_look or endpoint == _RECORDS or request.method in _READS):
+        place = place_of(request.path, request.shape)
+        if place is not None:
+            name = place.family.name
+            found.add(_MADE_BY.get(name) or name.replace("/", "."))
+    return found
 
 
 def _check_models(key: Key, models: Iterable[str]) -> None:

@@ -66,7 +66,8 @@ def test_the_requests_of_a_batch_are_held_to_the_key_s_models(tenant, account):
     assert code(batch(account, own, asked(models=["gpt-4o-mini", "gpt-4o"]))) == wrong
     assert code(batch(account, own, asked(None))) == unnamed
     assert code(batch(account, own, asked("gpt-4o"), model="gpt-4o-mini")) == wrong
-    assert code(own.ask("POST", "batches", model="gpt-4o-mini")) == unnamed
+    for no_file in ({}, {"input_file_id": ["file_1"]}, {"input_file_id": ""}):
+        assert code(own.ask("POST", "batches", model="gpt-4o-mini", **no_file)) == unnamed
     assert code(batch(account, own, "no request")) == (400, "invalid_value")
     assert not any(name.startswith("batch_") for name in account.objects)
     assert batch(account, own, asked(), asked(), model="gpt-4o").status_code == 200
@@ -103,6 +104,8 @@ def test_the_requests_of_an_anthropic_batch_are_held_to_the_key_s_lists(tenant, 
     assert own.ask("POST", f"messages/batches/{made.json()['id']}/cancel").status_code == 200
     only = tenant(endpoints=["messages.batches"])
     assert posted(only, "claude-haiku-4-5").status_code == 403
+    for path in (made.json()["id"], f"{made.json()['id']}/results"):
+        assert only.ask("GET", f"messages/batches/{path}").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ class Bill:
     def within(self, since_us: int | None, until_us: int | None) -> "Bill":
         """Return the rows that begin in [since, until), as the bill of all that time.
 
-        Raises: InputError when there is none.
+        Balances say nothing of the time before the first and after the last. Raises: InputError
+        when there is no row.
         """
 
         def begins_there(interval: Interval) -> bool:
@@ -82,8 +83,8 @@ class Bill:
             rows=tuple(row for row in self.rows if begins_there((row.start_us, row.end_us))),
             counted=tuple(filter(begins_there, self.counted)),
             charged=tuple(filter(begins_there, self.charged)),
-            since_us=since_us,
-            until_us=until_us,
+            since_us=None if self.is_of_balances else since_us,
+            until_us=None if self.is_of_balances else until_us,
         )
 
     @property

@@ -286,6 +286,13 @@ def test_balances_agree_and_tell_what_does_not(bill, capsys):
     words = ("--provider", "openai", "--currency", "USD")
     status, answer = ask(capsys, "balance", readings(), *words)
     assert status == 0, answer
+    # Nothing is known of the days before the first reading and after the last.
+    moments = moments[1:3]
+    status, answer = ask(
+        capsys, "balance", readings(), *words, "--since", "2026-11-01", "--until", "2026-12-01"
+    )
+    assert status == 0, answer
+    moments = [NOVEMBER + days * DAY for days in (0, 10, 20, 30)]
     bill.books.add(Served("chatcmpl-z", NOVEMBER + 15 * DAY, "gpt-4o-2024-08-06", 400_000, 0, 0))
     status, answer = ask(capsys, "balance", readings(), *words)
     found = only(answer)
