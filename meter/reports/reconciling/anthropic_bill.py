@@ -54,7 +54,10 @@ def _buckets(page: Any, name: str) -> Iterator[Mapping[str, Any]]:
 def _interval(bucket: Mapping[str, Any]) -> Interval:
     start_us = _moment(bucket["starting_at"])
     ending = bucket.get("ending_at")
-    return start_us, _moment(ending) if isinstance(ending, str) else start_us + 86_400_000_000
+    end_us = _moment(ending) if isinstance(ending, str) else start_us + 86_400_000_000
+    if end_us <= start_us:
+        raise InputError(f"found a bucket that ends at {ending}, expected a time after its start")
+    return start_us, end_us
 
 
 def _rows(bucket: Mapping[str, Any], amounts: list[Decimal]) -> Iterator[BillRow]:
@@ -69,11 +72,11 @@ def _rows(bucket: Mapping[str, Any], amounts: list[Decimal]) -> Iterator[BillRow
 
 
 def _usage_row(result: Mapping[str, Any], start_us: int, end_us: int) -> BillRow:
-    created = result.get("cache_creation") or {}
+    created = _object(result.get("cache_creation"))
     write_5m = _count(created.get("ephemeral_5m_input_tokens"))
     write_1h = _count(created.get("ephemeral_1h_input_tokens"))
     read = _count(result.get("cache_read_input_tokens"))
-    tools = result.get("server_tool_use") or {}
+    tools = _object(result.get("server_tool_use"))
     quantities: dict[str, Quantity] = {
         "input_tokens": _count(result.get("uncached_input_tokens")) + read + write_5m + write_1h,
         "cache_read_tokens": read,
@@ -120,6 +123,10 @@ def _tier(given: Any) -> str | None:
 
 def _count(given: Any) -> int:
     return given if isinstance(given, int) and not isinstance(given, bool) and given > 0 else 0
+
+
+def _object(given: Any) -> Mapping[str, Any]:
+    return given if isinstance(given, Mapping) else {}
 
 
 def _moment(text: str) -> int:

@@ -14,6 +14,8 @@ Interval = tuple[int, int]
 """Half open, microseconds UTC."""
 
 _LARGEST = Decimal(10) ** 18
+_LATEST_US = 221_845_392_000_000_000
+"""The beginning of the year 9000: no zone moves a day before it past what dates can say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,11 @@ class Bill:
     until_us: int | None = None
 
     def __post_init__(self) -> None:
-        """Check that there is something to compare. Raises: InputError."""
+        """Check that there is something to compare, at times that there are. Raises: InputError."""
         if not self.rows:
             raise InputError(f"found no row in {self.name}, expected the usage or costs of a bill")
+        if self.start_us < 0 or self.end_us > _LATEST_US:
+            raise InputError(f"found a time in {self.name} outside the years 1970 to 8999")
 
     def within(self, since_us: int | None, until_us: int | None) -> "Bill":
         """Return the rows that begin in [since, until), as the bill of all that time.

@@ -196,6 +196,8 @@ def _moment(text: str, where: str, tz: str) -> tuple[int, bool]:
         moment = datetime.fromisoformat(text.replace("/", "-").replace(" UTC", "+00:00"))
     except ValueError:
         raise InputError(f"found time {text!r} in {where}, expected 2026-11-01 08:00:00") from None
+    if not 1970 <= moment.year < 9000:
+        raise InputError(f"found time {text!r} in {where}, expected one of the years 1970 to 8999")
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=zone(tz))
     return microseconds_of(moment), len(text) <= 10

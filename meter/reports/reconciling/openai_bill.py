@@ -17,6 +17,7 @@ from meter.errors import InputError
 from meter.reports.reconciling.bill import Bill, BillRow, Interval, bill_of_pages, nanos_of
 
 _SECOND_US = 1_000_000
+_LATEST_S = 253_402_300_799
 
 _UNITS = {
     "input_tokens": "input_tokens",
@@ -67,14 +68,26 @@ def _buckets(page: Any, name: str) -> Iterator[Mapping[str, Any]]:
             "GET /v1/organization/usage/completions or /v1/organization/costs answers"
         )
     for bucket in buckets:
-        if not isinstance(bucket, Mapping) or not isinstance(bucket.get("start_time"), int):
+        if not isinstance(bucket, Mapping) or not _is_second(bucket.get("start_time")):
             raise InputError(f"found a bucket without a start_time in {name}, expected seconds")
+        if bucket.get("end_time") is not None and not (
+            _is_second(bucket["end_time"]) and bucket["start_time"] < bucket["end_time"]
+        ):
+            raise InputError(
+                f"found end_time {bucket['end_time']!r:.80} in {name}, expected seconds after the "
+                f"start_time {bucket['start_time']}"
+            )
         yield bucket
 
 
 def _interval(bucket: Mapping[str, Any]) -> Interval:
     start_us = bucket["start_time"] * _SECOND_US
-    return start_us, int(bucket.get("end_time") or bucket["start_time"] + 86_400) * _SECOND_US
+    end_time = bucket.get("end_time")
+    return start_us, (bucket["start_time"] + 86_400 if end_time is None else end_time) * _SECOND_US
+
+
+def _is_second(given: Any) -> bool:
+    return type(given) is int and 0 <= given <= _LATEST_S
 
 
 def _rows(bucket: Mapping[str, Any], amounts: list[Decimal]) -> Iterator[BillRow]:

@@ -46,6 +46,13 @@ def test_anthropic_excludes_caches_from_its_input_and_charges_cents(tmp_path):
     assert (second.amount_nanos, second.unit) == (1_234_500_000, "cache_read_tokens")
 
 
+def test_what_anthropic_writes_otherwise_counts_nothing(tmp_path):
+    odd = {"cache_creation": [1], "server_tool_use": 3, "output_tokens": "x", "model": []}
+    usage = {"data": [{**DAY, "results": [odd]}]}
+    (row,) = read_bill("anthropic", [written(tmp_path, "usage.json", usage)]).rows
+    assert not any(row.quantities.values()) and row.model is None
+
+
 def test_a_csv_of_a_chinese_reseller_is_understood(tmp_path):
     text = '时间,模型名称,输入,输出,费用（元）\n2026-11-01 08:00:00,gpt-4o,"1,000",20,¥0.0193\n'
     path = written(tmp_path, "bill.csv", text, "gb18030")
@@ -125,6 +132,13 @@ def test_buckets_of_two_widths_in_one_bill_are_refused(tmp_path, monkeypatch, ca
         ("openai", '{"data": [{"results": []}]}', "start_time"),
         ("openai", '{"data": []}', "no row"),
         ("openai", '{"data": [{"start_time": 1, "results": [3]}]}', "found 3"),
+        ("openai", '{"data": [{"start_time": 1, "end_time": "x", "results": []}]}', "end_time 'x'"),
+        ("openai", '{"data": [{"start_time": 9, "end_time": 9, "results": []}]}', "end_time 9"),
+        ("openai", '{"data": [{"start_time": 1e30, "results": []}]}', "start_time"),
+        ("openai", '{"data": [{"start_time": 253402300799, "results": [{}]}]}', "8999"),
+        ("anthropic", '{"data": [{"starting_at": "2026-11-02T00:00:00Z", "ending_at": '
+         '"2026-11-01T00:00:00Z", "results": []}]}', "after its start"),
+        ("csv", "time,cost\n9999-12-31,1\n", "8999"),
         ("openai", '{"data": [{"start_time": 1, "results": [{"amount": {"value": "x"}}]}]}', "'x'"),
         ("anthropic", '{"data": [{"starting_at": "soon"}]}', "'soon'"),
         ("anthropic", '{"data": [{"starting_at": "2026-11-01T00:00:00"}]}', "without a zone"),
