@@ -96,6 +96,8 @@ class Table:
             value = _moment(value)
         if not isinstance(value, datetime) or value.tzinfo is None:
             self.fail(f"{key} = {value!r}", "a moment with its offset such as 2026-01-01T00:00:00Z")
+        if not 1 < value.year < 9999:
+            self.fail(f"{key} = {value}", "a moment of the years 2 to 9998")
         return microseconds_of(value.astimezone(UTC))
 
     def inner(self, key: str) -> "Table":

@@ -199,6 +199,11 @@ def test_cards_of_one_model_may_follow_each_other():
             "effective_to = 2026-01-01T00:00:00Z",
             "an effective_to that is not after",
         ),
+        (
+            'currency = "USD"',
+            'currency = "USD"\neffective_from = 0001-01-01T00:00:00+14:00',
+            "effective_from = 0001-01-01",
+        ),
         ('currency = "USD"', 'currency = "USD"\nwithdrawn = true', "withdrawn = true beside"),
         ('currency = "USD"', 'currency = "USD"\nunpriced_units = ["x"]', "unpriced_units ['x']"),
         ('currency = "USD"', 'currency = "USD"\namends = 1', "amends = 1"),
