@@ -46,8 +46,8 @@ from tests.postgres import PostgresServer
 
 PARTS = ("cuts", "storms", "loris", "disk", "away", "silence")
 MAY_GROW_MB = 32
-_ESTABLISHED = "01"
 """Allocators keep what they had; a stream that nobody takes would fill this in a second."""
+_ESTABLISHED = "01"
 _LISTENS = "0A"
 
 

@@ -8,7 +8,7 @@ A call that runs no model, such as a file that is stored or an answer that is re
 name none. Called by `relay`; `listing` and the sessions ask `may_use`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -89,7 +89,6 @@ def check_requests(key: Key, dialect: Dialect, lines: Iterable[bytes]) -> None:
             )
         if url not in endpoints:
             endpoints[url] = dialect.read("POST", url, None, b"{}").endpoint
-            _check_endpoint(key, endpoints[url])
         _check_request(key, endpoints[url], mapping(asked.get("body")))
 
 
@@ -128,7 +127,7 @@ def _check_models(key: Key, models: Iterable[str]) -> None:
             raise no_such_model(model)
 
 
-def _further_models(body: Any) -> Iterator[str]:
+def _further_models(body: Mapping[str, Any]) -> Iterator[str]:
     """Yield the models that a request names beside its own: to fall back on, and its tools'."""
     fallbacks = body.get("models")
     if isinstance(fallbacks, list):

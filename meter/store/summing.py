@@ -71,12 +71,9 @@ def sums_of(events: Any, sign: int = 1) -> list[ColumnElement[Any]]:
     ]
 
 
-def sums_of_rollup(rollup: Any, sign: int = 1) -> list[ColumnElement[Any]]:
-    """Return the sums over rows of a rollup, by `NAMES`; `sign` -1 takes them away."""
-    sums: list[ColumnElement[Any]] = [func.sum(rollup.c[name]) for name in NAMES]
-    return [
-        (each if sign == 1 else -each).label(name) for name, each in zip(NAMES, sums, strict=True)
-    ]
+def sums_of_rollup(rollup: Any) -> list[ColumnElement[Any]]:
+    """Return the sums over rows of a rollup, by `NAMES`."""
+    return [func.sum(rollup.c[name]).label(name) for name in NAMES]
 
 
 def known(sums: Sequence[int]) -> list[int | None]:

@@ -62,7 +62,7 @@ _EVER_US: Final = 2**62
 _MOST_STARTS: Final = 800
 _ROLLUP_OF: Final = {rollup.table.name: rollup for rollup in ROLLUPS}
 _CALLS: Final = len(NAMES) - len(COUNTED)
-_UNSAID: Final = (None, None, None)
+_UNPRICED: Final = (None, None, None)
 _Currencies = tuple[str | None, str | None, str | None]
 """That of the cost, of the published price and of what is billed."""
 _NO_FILTERS: Final[Mapping[str, str | None]] = MappingProxyType({})
@@ -353,9 +353,10 @@ def _table_rows(
 
     Where a table knows no tags, all calls count as without.
     """
-    made = [_of_table(question, span, *each, by_row=len(tables) > 1) for each in tables]
+    is_summed = len(tables) == 1 and tables[0][-1] > 0
+    made = [_of_table(question, span, *each, is_summed=is_summed) for each in tables]
     statement, dimensions = made[0]
-    if len(made) > 1:
+    if not is_summed:
         # By their bare names: to look up the columns of a union takes longer than to ask for them.
         every = union_all(*[of_table for of_table, _ in made]).subquery("every")
         width = sum(len(dimension.columns) for dimension in dimensions)
@@ -373,11 +374,11 @@ def _of_table(
     interval: tuple[int, int],
     sign: int,
     *,
-    by_row: bool,
+    is_summed: bool,
 ) -> tuple[Select[Any], Sequence[Dimension]]:
     """Return the SELECT of the sums out of one table, and what its keys are.
 
-    `by_row`: of what is to be summed together with other tables, row by row.
+    Where it is not summed: of its rows with their signs, to be summed with those of others.
     """
     rows = _as_events(table, *_found_by_subject(table, interval, question.filters))
     tagged = table is usage_tag_days
@@ -400,15 +401,12 @@ def _of_table(
         else:
             (asked,) = (name for name in question.by if name.startswith(TAG))
             condition = and_(condition, rows.c.tag_name == asked.removeprefix(TAG))
-    if by_row:
-        signed = [(rows.c[name] if sign > 0 else -rows.c[name]).label(name) for name in NAMES]
-        return select(*_labelled(columns), *currencies, *signed).where(condition), dimensions
-    statement = (
-        select(*_labelled(columns), *currencies, *sums_of_rollup(rows, sign))
-        .where(condition)
-        .group_by(*columns, *currencies)
-    )
-    return statement, dimensions
+    if is_summed:
+        sums = sums_of_rollup(rows)
+        statement = select(*_labelled(columns), *currencies, *sums).where(condition)
+        return statement.group_by(*columns, *currencies), dimensions
+    signed = [(rows.c[name] if sign > 0 else -rows.c[name]).label(name) for name in NAMES]
+    return select(*_labelled(columns), *currencies, *signed).where(condition), dimensions
 
 
 def _found_by_subject(
@@ -477,9 +475,9 @@ def rows_of(found: Iterable[Found]) -> list[UsageRow]:
 def _agreeing(by_currency: dict[_Currencies, Sequence[int]]) -> dict[_Currencies, Sequence[int]]:
     """Return the sums of one group, those without a currency added to the only ones with one."""
     by_currency = {c: sums for c, sums in by_currency.items() if sums[_CALLS]}
-    if len(by_currency) == 2 and _UNSAID in by_currency:
+    if len(by_currency) == 2 and _UNPRICED in by_currency:
         # As it nearly always is: calls with a price, and some that have none.
-        unpriced = by_currency.pop(_UNSAID)
+        unpriced = by_currency.pop(_UNPRICED)
         ((only, sums),) = by_currency.items()
         return {only: list(map(add, sums, unpriced))}
     # Those that say most come first, so that the order of the rows makes no difference.

@@ -11,14 +11,6 @@ from meter.core.usage import Usage
 from meter.meter import Meter
 from meter.store.checking import check
 from meter.store.engine import open_engine
-from tests.store.conftest import (  # noqa: F401
-    emptied_sqlite_url,
-    ledger_url,
-    migrated_postgres,
-    migrated_sqlite,
-    postgres_ledger_url,
-    shared_sqlite_url,
-)
 from tests.store.examples import CARD, a_call, an_event
 
 PROCESSES = 3
@@ -85,7 +77,7 @@ def at_once(source: str, url: str) -> list[list[str]]:
     return said
 
 
-def test_invoices_issued_by_many_have_each_number_and_each_amount_once(ledger_url):  # noqa: F811
+def test_invoices_issued_by_many_have_each_number_and_each_amount_once(ledger_url):
     with Meter(ledger_url, durability="process") as meter:
         for number in range(3 * SUBJECTS):
             call = a_call(number, attribution=Attribution(f"user-{number % SUBJECTS}"))
@@ -105,7 +97,7 @@ def test_invoices_issued_by_many_have_each_number_and_each_amount_once(ledger_ur
     assert is_sound(ledger_url)
 
 
-def test_a_price_fix_applied_by_many_is_applied_once(ledger_url):  # noqa: F811
+def test_a_price_fix_applied_by_many_is_applied_once(ledger_url):
     with Meter(ledger_url, durability="process") as meter:
         for number in range(300):
             call = a_call(number, model_requested="gpt-4o")

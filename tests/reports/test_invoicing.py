@@ -17,14 +17,6 @@ from meter.errors import InputError
 from meter.meter import Meter
 from meter.reports.invoice_documents import from_json, to_json
 from meter.reports.invoicing import Invoicing
-from tests.store.conftest import (  # noqa: F401
-    emptied_sqlite_url,
-    ledger_url,
-    migrated_postgres,
-    migrated_sqlite,
-    postgres_ledger_url,
-    shared_sqlite_url,
-)
 from tests.store.examples import CARD, a_call, a_correction, an_event, an_unknown_end
 from tests.store.test_books import LISTED, RESALE, resold
 
@@ -37,7 +29,7 @@ JANUARY = period_named("2027-01", "UTC")
 
 
 @pytest.fixture
-def meter(ledger_url: str) -> Iterator[Meter]:  # noqa: F811
+def meter(ledger_url: str) -> Iterator[Meter]:
     with Meter(ledger_url, durability="process") as made:
         yield made
 
@@ -286,7 +278,7 @@ STEPS = st.lists(
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_invoices_sum_to_what_was_billed_whatever_happens(
-    migrated_sqlite: Path,  # noqa: F811
+    migrated_sqlite: Path,
     tmp_path_factory: pytest.TempPathFactory,
     steps: list[tuple[str, int, int]],
 ):

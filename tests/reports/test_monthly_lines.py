@@ -28,14 +28,6 @@ from tests.reports.test_invoicing import (
     issue_if_any,
     settle,
 )
-from tests.store.conftest import (  # noqa: F401
-    emptied_sqlite_url,
-    ledger_url,
-    migrated_postgres,
-    migrated_sqlite,
-    postgres_ledger_url,
-    shared_sqlite_url,
-)
 from tests.store.examples import CARD, a_call, an_event
 from tests.store.test_books import LISTED, RESALE, resold
 
@@ -49,7 +41,7 @@ HALF_OFF = MonthlyRule("half off", "output_tokens", tiers=(VolumeTier(0, Fractio
 
 
 @pytest.fixture
-def meter(ledger_url: str) -> Iterator[Meter]:  # noqa: F811
+def meter(ledger_url: str) -> Iterator[Meter]:
     with Meter(ledger_url, durability="process") as made:
         yield made
 
@@ -326,7 +318,7 @@ MONTHS = (NOVEMBER, DECEMBER, JANUARY)
     )
 )
 def test_with_rules_invoices_sum_to_calls_and_entries_whatever_happens(
-    migrated_sqlite: Path,  # noqa: F811
+    migrated_sqlite: Path,
     tmp_path_factory: pytest.TempPathFactory,
     steps: list[tuple[str, int, int]],
 ):

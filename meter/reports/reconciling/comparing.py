@@ -12,7 +12,7 @@ Reads our calls through a function it is given, in two passes at most, and never
 them than lie near an edge. Called by the façade.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -98,8 +98,7 @@ class _Comparing:
         if counted:
             of_usage = self._usage_differences(counted)
         if charged:
-            found, of_usage = self._money_differences(charged, of_usage, counted)
-            differences += found
+            differences += self._money_differences(charged, of_usage, counted)
         differences += of_usage
         totals = totals_of(counted, charged, self._clock)
         return self._concluded(totals, differences)
@@ -167,15 +166,16 @@ class _Comparing:
 
     def _money_differences(
         self, side: Side, of_usage: list[Difference], counted: Side | None
-    ) -> tuple[list[Difference], list[Difference]]:
-        """Return the differences of money, and those of usage with what money told of them."""
+    ) -> list[Difference]:
+        """Return the differences of money; one of usage that lacks its money gets it here."""
         ours = side.recorded.sums(self._clock)
         found = []
         rounding: dict[str, list[Difference]] = {}
         for place in sorted(side.theirs.keys() | ours.keys(), key=_in_order):
             theirs, mine = side.theirs.get(place, Sum()), ours.get(place, Sum())
-            known = [each for each in of_usage if _is_within(each, place)]
+            places = [n for n, each in enumerate(of_usage) if _is_within(each, place)]
             for currency in sorted(theirs.nanos.keys() | mine.nanos.keys()):
+                known = [of_usage[n] for n in places]
                 explained = sum(e.amount_nanos or 0 for e in known if e.currency == currency)
                 if _is_many(side, place, mine):
                     if not explained:
@@ -188,26 +188,18 @@ class _Comparing:
                 )  # fmt: skip
                 if difference is None:
                     continue
-                untold = [each for each in known if _is_untold(each)]
+                untold = [n for n in places if _is_untold(of_usage[n])]
                 if difference.reason is Reason.ROUNDING:
                     rounding.setdefault(currency, []).append(difference)
                 elif len(untold) == 1:
-                    told = replace(
-                        untold[0], amount_nanos=difference.amount_nanos, currency=currency
-                    )
-                    of_usage = [told if each is untold[0] else each for each in of_usage]
-                    known = [told if each is untold[0] else each for each in known]
-                elif untold:
-                    found.append(
-                        replace(difference, reason=untold[0].reason, sentence=untold[0].sentence)
-                    )
-                elif any(each.reason is Reason.TIER for each in known):
-                    found.append(
-                        replace(difference, reason=Reason.TIER, sentence=SENTENCES[Reason.TIER])
+                    of_usage[untold[0]] = replace(
+                        of_usage[untold[0]],
+                        amount_nanos=difference.amount_nanos,
+                        currency=currency,
                     )
                 else:
-                    found.append(difference)
-        return _merged(found) + [self._rounding(*each) for each in rounding.items()], of_usage
+                    found.append(_with_reason_of(known, difference))
+        return _merged(found) + [self._rounding(*each) for each in rounding.items()]
 
     def _calls_of(self, recorded: Recorded, place: Place) -> list[Seen]:
         (start_us, end_us), _ = place
@@ -294,8 +286,8 @@ def _nothing_told(place: Place, ours: Sum, currency: str | None = None) -> Diffe
     `currency` is of the money in question; None stands for usage, with the money if it is of one.
     """
     (start_us, end_us), model = place
-    if currency is None and len(ours.nanos) == 1 and not ours.unpriced:
-        (currency,) = ours.nanos
+    if currency is None and ours.cost is not None:
+        _, currency = ours.cost
     units: dict[str, Quantity] = {unit: -q for unit, q in ours.quantities.items() if q}
     return Difference(
         Reason.NOT_BILLED, start_us, end_us, model, SENTENCES[Reason.NOT_BILLED],
@@ -307,6 +299,16 @@ def _is_untold(difference: Difference) -> bool:
     """Whether a difference of usage moves money that its usage does not tell."""
     quiet = HARMLESS | {Reason.TIER}
     return difference.amount_nanos is None and difference.reason not in quiet
+
+
+def _with_reason_of(known: Sequence[Difference], money: Difference) -> Difference:
+    """Return a difference of money with the reason that its usage has, if that says it."""
+    for each in known:
+        if _is_untold(each):
+            return replace(money, reason=each.reason, sentence=each.sentence)
+    if any(each.reason is Reason.TIER for each in known):
+        return replace(money, reason=Reason.TIER, sentence=SENTENCES[Reason.TIER])
+    return money
 
 
 def _differs(theirs: Sum, ours: Sum) -> bool:

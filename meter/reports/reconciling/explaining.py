@@ -40,7 +40,7 @@ class Explaining:
         more = None if theirs.calls is None else theirs.calls - (ours.calls or 0)
         if not apart and not more:
             return self._other_tier(place, theirs, ours)
-        case = _Case(place, more, apart, calls)
+        case = _Case(place, more, apart, ours, calls)
         for reason in (
             self._unsettled, self._twice, self._dropped, self._cached, self._estimated,
             self._unseen, self._unbilled,
@@ -143,8 +143,10 @@ class Explaining:
     def _unbilled(self, case: "_Case") -> Difference | None:
         if not (case.more or 0) < 0 and not (case.more is None and case.is_less):
             return None
-        lost = {unit: -q for unit, q in case.excess.items()}
-        value = case.cost_of_all if case.is_all(lost) else self._value(case, lost)
+        if case.is_of_all and case.ours.cost is not None:
+            value: int | None = case.ours.cost[0]
+        else:
+            value = self._value(case, {unit: -q for unit, q in case.excess.items()})
         return self._said(case, Reason.NOT_BILLED, None if value is None else -value)
 
     def _other_tier(self, place: Place, theirs: Sum, ours: Sum) -> Difference | None:
@@ -175,9 +177,9 @@ class Explaining:
 
     def _moved(self, case: "_Case") -> int | None:
         """Return what a change of counts costs: the sum of our calls with it, less without."""
-        calls = max(1, sum(seen.is_consumption for seen in case.calls))
-        before = self._priced(case.place, case.total, calls)
-        after = self._priced(case.place, _plus(case.total, case.excess), calls)
+        known, calls = case.ours.quantities, case.ours.calls or 1
+        before = self._priced(case.place, known, calls)
+        after = self._priced(case.place, _plus(known, case.excess), calls)
         return None if before is None or after is None else after - before
 
     def _priced(self, place: Place, quantities: Mapping[str, Quantity], calls: int) -> int | None:
@@ -188,11 +190,11 @@ class Explaining:
         each = {unit: quantity // calls for unit, quantity in quantities.items()}
         rest = {unit: q - (calls - 1) * each[unit] for unit, q in quantities.items()}
         total = 0
-        for number, share in ((calls - 1, each), (1, rest)):
+        for number, share in ((1, rest), (calls - 1, each)):
+            if not number:
+                continue
             used = _as_usage(share)
-            if used is None and number:
-                return None
-            nanos = rating.rate(used, card, at_us=start_us).amount_nanos if used else 0
+            nanos = None if used is None else rating.rate(used, card, at_us=start_us).amount_nanos
             if nanos is None:
                 return None
             total += number * nanos
@@ -247,37 +249,34 @@ class Explaining:
 
 
 class _Case:
-    """One place whose usage differs: `more` calls and `excess` quantities on their side."""
+    """One place whose usage differs: `more` calls and `excess` quantities on their side.
+
+    `ours` are the sums of our `calls`.
+    """
 
     def __init__(
         self,
         place: Place,
         more: int | None,
         excess: Mapping[str, Quantity],
+        ours: Sum,
         calls: Sequence[Seen],
     ) -> None:
         self.place = place
         self.more = more
         self.excess = excess
+        self.ours = ours
         self.calls = calls
-        self.total: dict[str, Quantity] = {}
-        for seen in calls:
-            self.total = _plus(self.total, seen.usage or {})
         self.is_more = all(quantity >= 0 for quantity in excess.values())
         self.is_less = all(quantity <= 0 for quantity in excess.values())
 
     @property
-    def cost_of_all(self) -> int | None:
-        """Return what our calls of the place cost, None where a price or one currency lacks."""
-        used = [seen for seen in self.calls if seen.is_consumption]
-        costs = [seen.cost_nanos for seen in used if seen.cost_nanos is not None]
-        single = len({seen.currency for seen in used}) == 1
-        return sum(costs) if single and len(costs) == len(used) else None
-
-    def is_all(self, quantities: Mapping[str, Quantity]) -> bool:
-        """Whether quantities are those of all our calls of the place."""
-        return all(self.total.get(unit, 0) == q for unit, q in quantities.items()) and all(
-            unit in quantities for unit in ("input_tokens", "output_tokens") if self.total.get(unit)
+    def is_of_all(self) -> bool:
+        """Whether all our tokens of the place are missing on their side."""
+        known = {unit: q for unit, q in self.ours.quantities.items() if q}
+        tokens = ("input_tokens", "output_tokens")
+        return all(known.get(unit, 0) == -q for unit, q in self.excess.items()) and all(
+            unit in self.excess for unit in tokens if unit in known
         )
 
 

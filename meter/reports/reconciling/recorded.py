@@ -47,6 +47,14 @@ class Sum:
     unsettled: int = 0
     unpriced: int = 0
 
+    @property
+    def cost(self) -> tuple[int, str] | None:
+        """Return nanos and currency, None unless everything has a price, in one currency."""
+        if len(self.nanos) != 1 or self.unpriced:
+            return None
+        ((currency, nanos),) = self.nanos.items()
+        return nanos, currency
+
     def add_quantities(self, more: Mapping[str, Quantity]) -> None:
         """Add quantities by unit."""
         for unit, quantity in more.items():
